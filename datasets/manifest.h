@@ -1,0 +1,19 @@
+// datasets/manifest.json: for every data file its licence, origin, fields and accepted SHA-256.
+#pragma once
+
+#include <string>
+
+#include "harness/base/result.h"
+
+namespace assay {
+
+struct ManifestEntry {
+  std::string file;
+  std::string url, licence;
+  std::string sha256;         // of the official file
+  std::string sample_sha256;  // of the self-written sample in datasets/samples; may be empty
+};
+
+Result<ManifestEntry> find_manifest_entry(const std::string& file);
+
+}  // namespace assay

@@ -1,0 +1,43 @@
+// The forward pass, written once against ops.h: pre-norm decoder with grouped-query attention,
+// rotary positions and SwiGLU (Llama 2/3, Qwen2).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/model/config.h"
+#include "engine/model/weights.h"
+#include "engine/ops.h"
+
+namespace assay {
+
+class Transformer {
+ public:
+  // All three must outlive the transformer.
+  Transformer(const ModelConfig& config, const ModelWeights& weights, Ops& ops);
+
+  // Runs the rows, in any mix of sequences; rows of one sequence are in order of position. Their
+  // keys and values go into their pages. logits[i] [vocab_size] are those of rows[wanted[i]].
+  void forward(std::span<const BatchRow> rows, std::span<const int> wanted, float* logits);
+
+  const ModelConfig& config() const { return config_; }
+  // Floats in a page of the KV cache, all layers.
+  size_t page_floats() const;
+
+ private:
+  void attention_block(const LayerWeights& layer, int index, std::span<const BatchRow> rows);
+  void ffn_block(const LayerWeights& layer, int rows);
+  void reserve(int rows);
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  Ops& ops_;
+  int capacity_ = 0;
+  // x, normed, projected [rows, width]; q, attended [rows, heads·head_dim];
+  // k, v [rows, kv_heads·head_dim]; gate, up [rows, ffn_width]
+  std::vector<Ops::Buffer> buffers_;
+  float *x_ = nullptr, *normed_ = nullptr, *projected_ = nullptr, *q_ = nullptr,
+        *attended_ = nullptr, *k_ = nullptr, *v_ = nullptr, *gate_ = nullptr, *up_ = nullptr;
+};
+
+}  // namespace assay

@@ -1,0 +1,173 @@
+#include "engine/model/weights.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+
+#include "harness/base/hash.h"
+
+namespace assay {
+namespace {
+
+using FindTensor = std::function<Result<Weight>(const std::string&)>;
+using HasTensor = std::function<bool(const std::string&)>;
+
+struct Names {
+  const char* embedding;
+  const char* output_norm;
+  const char* lm_head;
+  const char* layer;  // prefix with {} for the index
+  const char *attention_norm, *ffn_norm, *q, *k, *v, *output, *gate, *up, *down;
+};
+
+constexpr Names kGgufNames = {
+    "token_embd.weight", "output_norm.weight", "output.weight", "blk.{}.",
+    "attn_norm", "ffn_norm", "attn_q", "attn_k", "attn_v", "attn_output",
+    "ffn_gate", "ffn_up", "ffn_down"};
+constexpr Names kHfNames = {
+    "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", "model.layers.{}.",
+    "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj",
+    "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+
+class Loader {
+ public:
+  Loader(const ModelConfig& config, const Names& names, std::string path, FindTensor find,
+         HasTensor has)
+      : config_(config), names_(names), path_(std::move(path)), find_(std::move(find)),
+        has_(std::move(has)) {}
+
+  Result<ModelWeights> load() {
+    ModelWeights weights;
+    ASSAY_TRY(weights.embedding, matrix(names_.embedding, config_.vocab_size, config_.width));
+    ASSAY_TRY(weights.output_norm, vector(names_.output_norm, config_.width));
+    weights.lm_head = weights.embedding;
+    if (has_(names_.lm_head)) {
+      ASSAY_TRY(weights.lm_head, matrix(names_.lm_head, config_.vocab_size, config_.width));
+    }
+    for (int i = 0; i < config_.layers; ++i) {
+      ASSAY_TRY(LayerWeights layer, load_layer(fmt::format(fmt::runtime(names_.layer), i)));
+      weights.layers.push_back(std::move(layer));
+    }
+    return weights;
+  }
+
+ private:
+  Result<LayerWeights> load_layer(const std::string& prefix) {
+    LayerWeights layer;
+    const int64_t width = config_.width, ffn = config_.ffn_width;
+    const int64_t q_width = int64_t{config_.heads} * config_.head_dim;
+    const int64_t kv_width = int64_t{config_.kv_heads} * config_.head_dim;
+    const auto named = [&prefix](const char* name) { return prefix + name + ".weight"; };
+    ASSAY_TRY(layer.attention_norm, vector(named(names_.attention_norm), width));
+    ASSAY_TRY(layer.ffn_norm, vector(named(names_.ffn_norm), width));
+    ASSAY_TRY(layer.q, matrix(named(names_.q), q_width, width));
+    ASSAY_TRY(layer.k, matrix(named(names_.k), kv_width, width));
+    ASSAY_TRY(layer.v, matrix(named(names_.v), kv_width, width));
+    ASSAY_TRY(layer.output, matrix(named(names_.output), width, q_width));
+    ASSAY_TRY(layer.gate, matrix(named(names_.gate), ffn, width));
+    ASSAY_TRY(layer.up, matrix(named(names_.up), ffn, width));
+    ASSAY_TRY(layer.down, matrix(named(names_.down), width, ffn));
+    ASSAY_TRY(layer.q_bias, bias(prefix + names_.q, q_width));
+    ASSAY_TRY(layer.k_bias, bias(prefix + names_.k, kv_width));
+    ASSAY_TRY(layer.v_bias, bias(prefix + names_.v, kv_width));
+    for (const char* other : {names_.output, names_.gate, names_.up, names_.down}) {
+      const std::string name = prefix + other + ".bias";
+      if (has_(name)) return Error{fmt::format("{}: tensor {} is not supported", path_, name)};
+    }
+    return layer;
+  }
+
+  Result<Weight> matrix(const std::string& name, int64_t rows, int64_t columns) {
+    ASSAY_TRY(const Weight weight, find_(name));
+    if (weight.rows != rows || weight.columns != columns) {
+      return Error{fmt::format("{}: tensor {} is {}×{} where the configuration says {}×{}; the file "
+                               "is damaged or of another model",
+                               path_, name, weight.rows, weight.columns, rows, columns)};
+    }
+    return weight;
+  }
+
+  Result<std::vector<float>> bias(const std::string& name, int64_t width) {
+    if (!has_(name + ".bias")) return std::vector<float>{};
+    return vector(name + ".bias", width);
+  }
+
+  // Small vectors are widened to f32 once.
+  Result<std::vector<float>> vector(const std::string& name, int64_t width) {
+    ASSAY_TRY(const Weight weight, matrix(name, 1, width));
+    std::vector<float> values(static_cast<size_t>(width));
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (weight.dtype == DType::kF32) {
+        std::memcpy(&values[i], weight.data + 4 * i, 4);
+      } else if (weight.dtype == DType::kBF16 || weight.dtype == DType::kF16) {
+        uint16_t bits = 0;
+        std::memcpy(&bits, weight.data + 2 * i, 2);
+        values[i] = weight.dtype == DType::kBF16
+                        ? std::bit_cast<float>(uint32_t{bits} << 16)
+                        : static_cast<float>(std::bit_cast<_Float16>(bits));
+      } else {
+        return Error{fmt::format("{}: tensor {} has type {}; F32, F16 or BF16 is expected for a "
+                                 "vector", path_, name, to_string(weight.dtype))};
+      }
+      if (!std::isfinite(values[i])) {
+        return Error{fmt::format("{}: tensor {} holds a value that is not finite; the file is "
+                                 "damaged", path_, name)};
+      }
+    }
+    return values;
+  }
+
+  const ModelConfig& config_;
+  const Names& names_;
+  std::string path_;
+  FindTensor find_;
+  HasTensor has_;
+};
+
+}  // namespace
+
+Result<ModelFiles> ModelFiles::open(const std::string& path) {
+  ModelFiles files;
+  files.path = path;
+  const std::filesystem::path as_path(path);
+  files.name = as_path.has_filename() ? as_path.filename().string()
+                                      : as_path.parent_path().filename().string();
+  if (is_directory(path)) {
+    ASSAY_TRY(files.config, config_from_json(path + "/config.json"));
+    ASSAY_TRY(auto safetensors, SafetensorsModel::open(path));
+    files.safetensors = std::make_unique<SafetensorsModel>(std::move(safetensors));
+    const SafetensorsModel& source = *files.safetensors;
+    ASSAY_TRY(files.weights,
+              Loader(files.config, kHfNames, path,
+                     [&source](const std::string& name) { return source.tensor(name); },
+                     [&source](const std::string& name) { return source.has_tensor(name); })
+                  .load());
+    return files;
+  }
+  ASSAY_TRY(auto gguf, GgufFile::open(path));
+  files.gguf = std::make_unique<GgufFile>(std::move(gguf));
+  const GgufFile& source = *files.gguf;
+  ASSAY_TRY(files.config, config_from_gguf(source));
+  ASSAY_TRY(files.weights,
+            Loader(files.config, kGgufNames, path,
+                   [&source](const std::string& name) { return source.tensor(name); },
+                   [&source](const std::string& name) { return source.has_tensor(name); })
+                .load());
+  return files;
+}
+
+std::string ModelFiles::weights_sha256() const {
+  if (gguf) return sha256_hex(gguf->bytes());
+  Sha256 all;
+  for (const std::string& path_of_file : safetensors->paths()) {
+    const auto digest = sha256_file(path_of_file);
+    all.update(digest.ok() ? *digest : "unreadable");
+  }
+  return all.hex();
+}
+
+}  // namespace assay

@@ -1,0 +1,65 @@
+// Pages of the KV cache: reference-counted, so that the samples of a question share their prompt's.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/ops.h"
+
+namespace assay {
+
+class KvCache {
+ public:
+  // At most `max_pages` pages of `page_floats` floats; memory is taken as pages are first used.
+  KvCache(Ops& ops, size_t page_floats, int max_pages)
+      : ops_(ops), page_floats_(page_floats), max_pages_(max_pages) {}
+
+  // A page with one reference, or -1 when all are in use.
+  int allocate();
+  void retain(int page) { ++references_[page]; }
+  void release(int page);
+  void copy(int from, int to);
+
+  float* data(int page) const { return pages_[page].get(); }
+  int free_pages() const { return max_pages_ - used_; }
+  int max_pages() const { return max_pages_; }
+
+ private:
+  Ops& ops_;
+  size_t page_floats_;
+  int max_pages_;
+  int used_ = 0;
+  std::vector<Ops::Buffer> pages_;
+  std::vector<int> references_;
+  std::vector<int> free_;
+};
+
+// The pages of one sequence, in order of position. Releases them on destruction.
+class PageTable {
+ public:
+  explicit PageTable(KvCache& cache) : cache_(&cache) {}
+  PageTable(PageTable&& other) noexcept = default;
+  PageTable& operator=(PageTable&& other) noexcept;
+  ~PageTable() { clear(); }
+
+  // Makes room for `tokens` positions; false (and unchanged) when pages run out.
+  bool grow_to(int tokens);
+  // Shares the pages that the first `tokens` positions of `other` fill, and copies the one that
+  // they begin; false (and empty) when pages run out. This table must be empty.
+  bool share_prefix(const PageTable& other, int tokens);
+  void clear();
+
+  float* const* data() const { return data_.data(); }
+  int size() const { return static_cast<int>(ids_.size()); }
+
+ private:
+  void push(int page);
+
+  KvCache* cache_;
+  std::vector<int> ids_;
+  std::vector<float*> data_;
+};
+
+constexpr int pages_for(int tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+}  // namespace assay

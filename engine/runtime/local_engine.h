@@ -1,0 +1,60 @@
+// The in-tree engine: a model from disk, sampled on this machine.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/cpu/cpu_ops.h"
+#include "engine/engine.h"
+#include "engine/model/weights.h"
+#include "engine/runtime/scheduler.h"
+#include "engine/tokenizer/chat_template.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "harness/base/result.h"
+
+namespace assay {
+
+// A model with its tokenizer and chat template. Weights stay in the mapped file.
+struct LocalModel {
+  ModelFiles files;
+  Tokenizer tokenizer;
+  std::optional<ChatTemplate> chat_template;  // none for a base model
+
+  static Result<std::unique_ptr<LocalModel>> open(const std::string& path);
+};
+
+struct LocalEngineOptions {
+  CpuOptions cpu;
+  int batch_size = 64;
+  double kv_cache_gib = 0;  // 0: half of the memory that is available
+};
+
+class LocalEngine : public Engine {
+ public:
+  // `model` must outlive the engine.
+  static Result<std::unique_ptr<LocalEngine>> create(const LocalModel& model,
+                                                     const LocalEngineOptions& options);
+
+  Status generate(RequestSource& source, CompletionSink& sink,
+                  const std::atomic<bool>& stop) override;
+  const EngineStats& stats() const override { return stats_; }
+
+  // Natural log-probabilities of every token of the vocabulary after each position of `tokens`:
+  // [tokens, vocab_size]. For tests and checks; holds it all in memory.
+  Result<std::vector<float>> logprobs(std::span<const int32_t> tokens);
+
+  // Size of the KV cache when it is full.
+  uint64_t kv_cache_bytes() const;
+
+ private:
+  LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, const LocalEngineOptions& options);
+
+  const LocalModel& model_;
+  std::unique_ptr<Ops> ops_;
+  Transformer transformer_;
+  SchedulerOptions scheduler_options_;
+  EngineStats stats_;
+};
+
+}  // namespace assay

@@ -1,0 +1,307 @@
+#include "engine/runtime/scheduler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "harness/base/check.h"
+#include "harness/base/text.h"
+
+namespace assay {
+namespace {
+
+constexpr int kPrefillRows = 128;  // rows of a prompt in one forward pass
+
+}  // namespace
+
+Scheduler::Scheduler(Transformer& model, Ops& ops, const Tokenizer& tokenizer,
+                     const SchedulerOptions& options, EngineStats& stats)
+    : model_(model),
+      ops_(ops),
+      tokenizer_(tokenizer),
+      options_(options),
+      stats_(stats),
+      cache_(ops, model.page_floats(), options.max_pages),
+      sampler_(ops),
+      logits_(ops.allocate(static_cast<size_t>(options.batch_size) * model.config().vocab_size)) {}
+
+Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop) {
+  while (!stop) {
+    ASSAY_TRY_STATUS(admit(source, sink, stop));
+    if (stop) break;
+    if (active_.empty()) {
+      CHECK(preempted_.empty());
+      break;
+    }
+    reserve_step();
+    step();
+    ASSAY_TRY_STATUS(deliver_finished(sink));
+  }
+  active_.clear();
+  preempted_.clear();
+  recent_.reset();
+  groups_.clear();
+  return {};
+}
+
+Scheduler::SequencePtr Scheduler::next_sequence(RequestSource& source) {
+  if (!preempted_.empty()) {
+    SequencePtr sequence = std::move(preempted_.front());
+    preempted_.pop_front();
+    return sequence;
+  }
+  std::optional<Request> request = source.next();
+  if (!request) return nullptr;
+  return std::make_unique<Sequence>(std::move(*request), cache_);
+}
+
+Status Scheduler::admit(RequestSource& source, CompletionSink& sink,
+                        const std::atomic<bool>& stop) {
+  while (static_cast<int>(active_.size()) < options_.batch_size && !stop) {
+    SequencePtr sequence = next_sequence(source);
+    if (!sequence) break;
+    const int context = model_.config().context_length;
+    if (sequence->prompt_tokens() == 0 || sequence->prompt_tokens() >= context) {
+      sequence->finish = FinishReason::kError;
+      sequence->error = fmt::format("the prompt has {} tokens, the model's context is {}",
+                                    sequence->prompt_tokens(), context);
+      ASSAY_TRY_STATUS(deliver(*sequence, sink));
+      continue;
+    }
+    if (!has_room_for(*sequence) || !start(*sequence)) {
+      if (!active_.empty()) {
+        preempted_.push_front(std::move(sequence));
+        break;
+      }
+      // With every page free it either fits or never will.
+      if (pages_to_start(*sequence, false) <= cache_.max_pages() && drop_idle_prompt()) {
+        preempted_.push_front(std::move(sequence));
+        continue;
+      }
+      sequence->finish = FinishReason::kError;
+      sequence->error = fmt::format("the KV cache ({} pages of {} tokens) is too small for this "
+                                    "prompt and what follows it; raise --kv-cache-gib",
+                                    cache_.max_pages(), kPageTokens);
+      ASSAY_TRY_STATUS(deliver(*sequence, sink));
+      continue;
+    }
+    if (sequence->tokens.empty()) {
+      accept_token(*sequence, sample(*sequence, sequence->group->logits.data()));
+    }
+    active_.push_back(std::move(sequence));
+    stats_.active_sequences = active_.size();
+    ASSAY_TRY_STATUS(deliver_finished(sink));
+  }
+  return {};
+}
+
+int Scheduler::pages_to_start(const Sequence& sequence, bool prompt_cached) const {
+  const int prompt_tokens = sequence.prompt_tokens();
+  const int total = pages_for(prompt_tokens + static_cast<int>(sequence.tokens.size()) + 1);
+  const int own = total - prompt_tokens / kPageTokens;
+  return own + (prompt_cached ? 0 : pages_for(prompt_tokens));
+}
+
+// Beside its own pages, a new sequence must leave one for each that is running.
+bool Scheduler::has_room_for(const Sequence& sequence) const {
+  if (active_.empty()) return true;
+  const auto group = groups_.find(sequence.request.prompt.get());
+  const bool cached = group != groups_.end() && !group->second.expired();
+  return cache_.free_pages() >=
+         pages_to_start(sequence, cached) + static_cast<int>(active_.size());
+}
+
+bool Scheduler::start(Sequence& sequence) {
+  sequence.group = prefill(sequence.request.prompt);
+  if (!sequence.group) return false;
+  const int prompt_tokens = sequence.prompt_tokens();
+  const int known = static_cast<int>(sequence.tokens.size());
+  bool ok = sequence.pages.share_prefix(sequence.group->pages, prompt_tokens);
+  if (known > 1) ok = ok && sequence.pages.grow_to(prompt_tokens + known - 1);
+  if (!ok) {
+    sequence.pages.clear();
+    sequence.group.reset();
+    return false;
+  }
+  if (known > 1) {  // it was preempted: bring back what its pages held
+    run_rows(std::span(sequence.tokens).first(known - 1), prompt_tokens, sequence.pages, nullptr);
+    stats_.recomputed_tokens += known - 1;
+  }
+  return true;
+}
+
+std::shared_ptr<Scheduler::PromptGroup> Scheduler::prefill(
+    const std::shared_ptr<const Prompt>& prompt) {
+  if (auto group = groups_[prompt.get()].lock()) {
+    recent_ = group;
+    return group;
+  }
+  auto group = std::make_shared<PromptGroup>(cache_);
+  group->prompt = prompt;  // keeps the map's key alive
+  const int tokens = static_cast<int>(prompt->token_ids.size());
+  while (!group->pages.grow_to(tokens)) {
+    if (!drop_idle_prompt()) return nullptr;
+  }
+  group->logits.resize(static_cast<size_t>(model_.config().vocab_size));
+  run_rows(prompt->token_ids, 0, group->pages, group->logits.data());
+  stats_.prefill_tokens += tokens;
+  std::erase_if(groups_, [](const auto& entry) { return entry.second.expired(); });
+  groups_[prompt.get()] = group;
+  recent_ = group;
+  return group;
+}
+
+void Scheduler::run_rows(std::span<const int32_t> tokens, int first_position,
+                         const PageTable& pages, float* last_logits) {
+  std::vector<BatchRow> rows;
+  for (size_t start = 0; start < tokens.size(); start += kPrefillRows) {
+    const auto chunk = tokens.subspan(start, std::min<size_t>(kPrefillRows, tokens.size() - start));
+    rows.clear();
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      rows.push_back({chunk[i], first_position + static_cast<int32_t>(start + i), pages.data()});
+    }
+    const int last = static_cast<int>(rows.size()) - 1;
+    const bool wanted = last_logits != nullptr && start + chunk.size() == tokens.size();
+    model_.forward(rows, wanted ? std::span(&last, 1) : std::span<const int>(), last_logits);
+  }
+}
+
+// The prompt that is kept only in case another sample of it comes.
+bool Scheduler::drop_idle_prompt() {
+  if (!recent_ || recent_.use_count() > 1) return false;
+  recent_.reset();
+  return true;
+}
+
+void Scheduler::reserve_step() {
+  for (size_t i = 0; i < active_.size(); ++i) {
+    Sequence& sequence = *active_[i];
+    while (!sequence.finish && !sequence.pages.grow_to(sequence.cached_tokens() + 1)) {
+      if (drop_idle_prompt()) continue;
+      if (active_.size() == 1) {
+        sequence.finish = FinishReason::kError;
+        sequence.error = fmt::format("the KV cache ({} pages of {} tokens) cannot hold this "
+                                     "sequence alone; raise --kv-cache-gib",
+                                     cache_.max_pages(), kPageTokens);
+        break;
+      }
+      ++stats_.preemptions;
+      SequencePtr youngest = std::move(active_.back());
+      active_.pop_back();
+      youngest->pages.clear();
+      youngest->group.reset();
+      const bool itself = youngest.get() == &sequence;
+      preempted_.push_front(std::move(youngest));
+      if (itself) return;
+    }
+  }
+}
+
+void Scheduler::step() {
+  std::vector<BatchRow> rows;
+  std::vector<int> wanted;
+  std::vector<Sequence*> running;
+  for (const SequencePtr& sequence : active_) {
+    if (sequence->finish) continue;
+    wanted.push_back(static_cast<int>(rows.size()));
+    rows.push_back({sequence->tokens.back(), sequence->cached_tokens(), sequence->pages.data()});
+    running.push_back(sequence.get());
+  }
+  if (rows.empty()) return;
+  model_.forward(rows, wanted, logits_.get());
+  ++stats_.steps;
+  const int64_t vocab_size = model_.config().vocab_size;
+  std::vector<SampledToken> sampled(running.size());
+  ops_.for_each(static_cast<int>(running.size()), [&](int i) {
+    sampled[i] = sample(*running[i], logits_.get() + i * vocab_size);
+  });
+  for (size_t i = 0; i < running.size(); ++i) accept_token(*running[i], sampled[i]);
+}
+
+SampledToken Scheduler::sample(const Sequence& sequence, const float* logits) const {
+  thread_local Sampler::Scratch scratch;
+  const Request& request = sequence.request;
+  return sampler_.sample(logits, model_.config().vocab_size, *request.sampling, request.key,
+                         static_cast<uint32_t>(sequence.tokens.size()),
+                         static_cast<uint32_t>(request.id.sample_index), scratch);
+}
+
+void Scheduler::accept_token(Sequence& sequence, const SampledToken& sampled) {
+  if (sampled.token < 0) {
+    sequence.finish = FinishReason::kError;
+    sequence.error = "the model computed values that are not finite; its file may be damaged";
+    return;
+  }
+  sequence.tokens.push_back(sampled.token);
+  sequence.logprob += sampled.logprob;
+  ++stats_.generated_tokens;
+  const SamplingParams& sampling = *sequence.request.sampling;
+  if (tokenizer_.is_stop_token(sampled.token)) {
+    sequence.finish = FinishReason::kStop;
+    return;
+  }
+  if (!sampling.stop.empty()) {
+    const size_t before = sequence.text.size();
+    tokenizer_.append_bytes(sampled.token, sequence.text);
+    find_stop_string(sequence, sequence.text.size() - before);
+    if (sequence.finish) return;
+  }
+  const int count = static_cast<int>(sequence.tokens.size());
+  if (count >= sampling.max_tokens ||
+      sequence.prompt_tokens() + count >= model_.config().context_length) {
+    sequence.finish = FinishReason::kLength;
+  }
+}
+
+// A stop string inside the thought is part of the thought.
+void Scheduler::find_stop_string(Sequence& sequence, size_t new_bytes) {
+  const std::string& text = sequence.text;
+  size_t from = 0;
+  const size_t closed = text.find("</think>");
+  if (closed != std::string::npos) {
+    from = closed;
+  } else if (sequence.request.prompt->opens_thought || text.find("<think>") != std::string::npos) {
+    return;
+  }
+  for (const std::string& stop : sequence.request.sampling->stop) {
+    const size_t tail = new_bytes + stop.size();
+    const size_t start = std::max(from, text.size() > tail ? text.size() - tail : 0);
+    const size_t found = text.find(stop, start);
+    if (found != std::string::npos && found < sequence.text_end) {
+      sequence.text_end = found;
+      sequence.finish = FinishReason::kStop;
+    }
+  }
+}
+
+Status Scheduler::deliver_finished(CompletionSink& sink) {
+  for (const SequencePtr& sequence : active_) {
+    if (!sequence->finish) continue;
+    ASSAY_TRY_STATUS(deliver(*sequence, sink));
+  }
+  std::erase_if(active_, [](const SequencePtr& sequence) { return sequence->finish.has_value(); });
+  stats_.active_sequences = active_.size();
+  return {};
+}
+
+Status Scheduler::deliver(Sequence& sequence, CompletionSink& sink) {
+  Completion completion;
+  completion.id = sequence.request.id;
+  completion.finish_reason = *sequence.finish;
+  completion.error = sequence.error;
+  completion.prompt_tokens = sequence.prompt_tokens();
+  completion.opens_thought = sequence.request.prompt->opens_thought;
+  completion.logprob = sequence.logprob;
+  std::span<const int32_t> visible = sequence.tokens;
+  if (!visible.empty() && tokenizer_.is_stop_token(visible.back())) {
+    visible = visible.first(visible.size() - 1);
+  }
+  completion.text = tokenizer_.decode(visible);
+  if (sequence.text_end != std::string::npos) {
+    completion.text = to_valid_utf8(sequence.text.substr(0, sequence.text_end));
+  }
+  completion.token_ids = std::move(sequence.tokens);
+  return sink.accept(std::move(completion));
+}
+
+}  // namespace assay

@@ -1,0 +1,96 @@
+// Continuous batching over a paged KV cache: decides which sequences run, and steps them.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/model/transformer.h"
+#include "engine/runtime/kv_cache.h"
+#include "engine/runtime/sampler.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace assay {
+
+struct SchedulerOptions {
+  int batch_size = 64;  // sequences that step together
+  int max_pages = 0;    // of the KV cache
+};
+
+// A finished sequence's slot is filled before the next step. The samples of a question share its
+// prompt's pages and its one prefill. When pages run out, the sequence admitted last gives up its
+// pages and is recomputed later; rows do not depend on their batch, so its tokens stay the same.
+class Scheduler {
+ public:
+  Scheduler(Transformer& model, Ops& ops, const Tokenizer& tokenizer,
+            const SchedulerOptions& options, EngineStats& stats);
+
+  Status run(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
+
+ private:
+  // A prompt that has been prefilled: its pages, and the logits that follow it.
+  struct PromptGroup {
+    explicit PromptGroup(KvCache& cache) : pages(cache) {}
+    std::shared_ptr<const Prompt> prompt;
+    PageTable pages;
+    std::vector<float> logits;
+  };
+
+  struct Sequence {
+    Sequence(Request r, KvCache& cache) : request(std::move(r)), pages(cache) {}
+    Request request;
+    std::shared_ptr<PromptGroup> group;  // while active
+    PageTable pages;
+    std::vector<int32_t> tokens;
+    std::string text;  // bytes so far, kept only when there are stop strings
+    double logprob = 0;
+    std::optional<FinishReason> finish;
+    std::string error;
+    size_t text_end = std::string::npos;  // where a stop string began
+
+    int prompt_tokens() const { return static_cast<int>(request.prompt->token_ids.size()); }
+    // Positions whose keys and values must be in the cache before the next step's own.
+    int cached_tokens() const { return prompt_tokens() + static_cast<int>(tokens.size()) - 1; }
+  };
+  using SequencePtr = std::unique_ptr<Sequence>;
+
+  Status admit(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
+  SequencePtr next_sequence(RequestSource& source);
+  // Pages that starting the sequence takes, with its prompt's unless that is in the cache.
+  int pages_to_start(const Sequence& sequence, bool prompt_cached) const;
+  bool has_room_for(const Sequence& sequence) const;
+  // Gives the sequence its pages and everything they must hold; false when pages run out.
+  bool start(Sequence& sequence);
+  std::shared_ptr<PromptGroup> prefill(const std::shared_ptr<const Prompt>& prompt);
+  void run_rows(std::span<const int32_t> tokens, int first_position, const PageTable& pages,
+                float* last_logits);
+  // Makes room for one more position in every active sequence, preempting from the back.
+  void reserve_step();
+  bool drop_idle_prompt();
+  void step();
+  void accept_token(Sequence& sequence, const SampledToken& sampled);
+  void find_stop_string(Sequence& sequence, size_t new_bytes);
+  Status deliver_finished(CompletionSink& sink);
+  Status deliver(Sequence& sequence, CompletionSink& sink);
+  SampledToken sample(const Sequence& sequence, const float* logits) const;
+
+  Transformer& model_;
+  Ops& ops_;
+  const Tokenizer& tokenizer_;
+  SchedulerOptions options_;
+  EngineStats& stats_;
+  KvCache cache_;
+  Sampler sampler_;
+  std::vector<SequencePtr> active_;   // in order of admission
+  std::deque<SequencePtr> preempted_;
+  std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
+  std::map<const Prompt*, std::weak_ptr<PromptGroup>> groups_;
+  Ops::Buffer logits_;  // [batch_size, vocab_size]
+};
+
+}  // namespace assay

@@ -1,0 +1,89 @@
+// The nouns that every folder shares. Plain data; copies are cheap or shared.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "harness/base/philox.h"
+
+namespace assay {
+
+// One question of a suite.
+struct Item {
+  std::string suite;
+  std::string id;                             // stable within the suite, unique
+  std::map<std::string, std::string> fields;  // from the data set, as text
+  std::string gold;
+};
+
+// How tokens are drawn, in this order: temperature, top-k, top-p, min-p.
+struct SamplingParams {
+  double temperature = 0.6;  // 0 is greedy
+  double top_p = 0.95;       // in (0, 1]; 1 keeps everything
+  int top_k = 0;             // 0 keeps everything
+  double min_p = 0;          // keeps tokens of at least min_p times the best one's probability
+  int max_tokens = 32768;    // completion tokens, the stop token included
+  std::vector<std::string> stop;  // only looked for after the thought has ended
+};
+
+// A prompt, shared by all samples of one question.
+struct Prompt {
+  std::string text;
+  std::vector<int32_t> token_ids;
+  bool opens_thought = false;  // ends inside <think>
+};
+
+// Identifies one sample of a run.
+struct SampleId {
+  std::string suite;
+  std::string item_id;
+  int sample_index = 0;
+  auto operator<=>(const SampleId&) const = default;
+};
+
+struct Request {
+  SampleId id;
+  std::shared_ptr<const Prompt> prompt;
+  std::shared_ptr<const SamplingParams> sampling;
+  PhiloxKey key{};  // from run seed and item; the counter is (position, sample_index)
+};
+
+enum class FinishReason { kStop, kLength, kError };
+
+struct Completion {
+  SampleId id;
+  std::vector<int32_t> token_ids;  // the stop token included
+  std::string text;                // valid UTF-8, without the stop token
+  FinishReason finish_reason = FinishReason::kError;
+  int prompt_tokens = 0;
+  bool opens_thought = false;  // the prompt ended inside <think>
+  double logprob = 0;          // sum of the tokens' natural log-probabilities, untempered
+  std::string error;           // what went wrong, for kError
+};
+
+enum class Correctness { kIncorrect, kCorrect, kUnscored };
+
+struct Verdict {
+  Correctness correctness = Correctness::kUnscored;
+  bool has_answer = false;
+  std::string answer;  // the extracted answer as the model wrote it
+  std::string rule;    // what decided, e.g. "integer", "no_box"
+  std::string detail;
+};
+
+// The unit that is stored, resumed, re-scored, compared and exported.
+struct SampleRecord {
+  Completion completion;
+  Verdict verdict;
+  std::string scorer;  // name and version, "boxed/1"
+};
+
+const char* to_string(FinishReason reason);
+const char* to_string(Correctness correctness);
+bool from_string(const std::string& text, FinishReason* reason);
+bool from_string(const std::string& text, Correctness* correctness);
+
+}  // namespace assay

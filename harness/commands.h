@@ -1,0 +1,30 @@
+// The commands, one file each. Every one registers itself with its options and examples; its
+// callback sets the process's exit code: 0 done, 1 a failed check, 2 usage or input, 3 incomplete.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+
+#include "harness/base/result.h"
+#include "results/report.h"
+
+namespace assay {
+
+constexpr int kExitDone = 0, kExitInput = 2, kExitIncomplete = 3;
+
+void add_run_command(CLI::App& app, int* exit_code);
+void add_report_command(CLI::App& app, int* exit_code);
+void add_score_command(CLI::App& app, int* exit_code);
+void add_suites_command(CLI::App& app, int* exit_code);
+void add_export_command(CLI::App& app, int* exit_code);
+
+// Prints "assay: <error>" on standard error.
+int fail(const Error& error);
+
+// Prints the run's report and writes its results.json; without scores, the list of what is missing.
+int print_report(RunStore& store);
+
+// same_answer of a scorer by name.
+Result<SameAnswer> same_answer_of(const std::string& scorer);
+
+}  // namespace assay

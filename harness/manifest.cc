@@ -1,0 +1,86 @@
+#include "harness/manifest.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+#include <set>
+
+#include "engine/cpu/cpu_ops.h"
+#include "harness/base/build_info.h"
+#include "harness/base/hash.h"
+
+namespace assay {
+namespace {
+
+OrderedJson task_identity(const Task& task) {
+  const SamplingParams& sampling = *task.sampling;
+  return {{"suite", task.suite.name},
+          {"suite_version", task.suite.version},
+          {"suite_sha256", task.suite.sha256},
+          {"data_sha256", task.data_sha256},
+          {"scorer", task.suite.scorer},
+          {"questions", task.items.size()},
+          {"num_samples", task.num_samples},
+          {"first_sample", task.first_sample},
+          {"temperature", sampling.temperature},
+          {"top_p", sampling.top_p},
+          {"top_k", sampling.top_k},
+          {"min_p", sampling.min_p},
+          {"max_tokens", sampling.max_tokens},
+          {"stop", sampling.stop}};
+}
+
+// The model's name is for reading; renaming a file makes no other run.
+OrderedJson without_name(OrderedJson identity) {
+  if (identity.contains("model") && identity["model"].is_object()) identity["model"].erase("name");
+  return identity;
+}
+
+}  // namespace
+
+OrderedJson make_manifest(const RunOptions& options, const std::vector<Task>& tasks,
+                          const ModelUnderTest& model) {
+  OrderedJson identity;
+  identity["model"] = model.identity();
+  identity["seed"] = options.seed;
+  identity["sample_data"] = false;
+  OrderedJson& list = identity["tasks"] = OrderedJson::array();
+  for (const Task& task : tasks) {
+    list.push_back(task_identity(task));
+    if (task.sample_data) identity["sample_data"] = true;
+  }
+  const BuildInfo build = build_info();
+  const auto isa = cpu_isa_name(options.cpu_isa);
+  OrderedJson environment = {
+      {"assay", build.version},     {"commit", build.commit},
+      {"compiler", build.compiler}, {"build_type", build.build_type},
+      {"machine", machine_description()}, {"cpu_isa", isa.ok() ? *isa : options.cpu_isa},
+      {"threads", options.threads}, {"batch_size", options.batch_size},
+      {"model_path", options.model},
+      {"started_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
+  return {{"identity", std::move(identity)}, {"environment", std::move(environment)}};
+}
+
+std::vector<std::string> identity_differences(const OrderedJson& stored, const OrderedJson& now) {
+  const OrderedJson a = without_name(stored).flatten(), b = without_name(now).flatten();
+  std::vector<std::string> lines;
+  std::set<std::string> seen;
+  const auto shown = [](const OrderedJson& side, const std::string& key) {
+    return side.contains(key) ? dump_json(side[key]) : std::string("nothing");
+  };
+  for (const OrderedJson* side : {&a, &b}) {
+    for (const auto& [key, value] : side->items()) {
+      if (!seen.insert(key).second) continue;
+      if (a.contains(key) && b.contains(key) && a[key] == b[key]) continue;
+      lines.push_back(fmt::format("{}: {} there, {} now", key.substr(1), shown(a, key), shown(b, key)));
+    }
+  }
+  return lines;
+}
+
+std::string identity_fingerprint(const OrderedJson& identity) {
+  return sha256_hex(dump_json(without_name(identity))).substr(0, 8);
+}
+
+}  // namespace assay

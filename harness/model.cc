@@ -1,0 +1,146 @@
+#include "harness/model.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "engine/replay/replay_engine.h"
+#include "harness/base/file.h"
+#include "harness/base/hash.h"
+#include "harness/base/resources.h"
+#include "harness/base/text.h"
+#include "harness/prompt.h"
+
+namespace assay {
+namespace {
+
+class LocalModelUnderTest : public ModelUnderTest {
+ public:
+  LocalModelUnderTest(std::string name, Thinking thinking, std::unique_ptr<LocalModel> model,
+                      std::unique_ptr<LocalEngine> engine)
+      : name_(std::move(name)),
+        thinking_(thinking),
+        model_(std::move(model)),
+        engine_(std::move(engine)) {}
+
+  std::string name() const override { return name_; }
+
+  OrderedJson identity() const override {
+    return {{"name", name_},
+            {"weights_sha256", model_->files.weights_sha256()},
+            {"tokenizer_sha256", model_->tokenizer.sha256()},
+            {"template_sha256", sha256_hex(model_->tokenizer.chat_template())},
+            {"think", thinking_ == Thinking::kOff  ? "off"
+                      : thinking_ == Thinking::kOn ? "on"
+                                                   : "auto"},
+            {"kv_cache", "f32"}};
+  }
+
+  Result<Prompt> prompt(const Suite& suite, const Item& item) const override {
+    return render_prompt(*model_, suite, item, thinking_);
+  }
+
+  Engine& engine() override { return *engine_; }
+  LocalEngine* local_engine() override { return engine_.get(); }
+
+ private:
+  std::string name_;
+  Thinking thinking_;
+  std::unique_ptr<LocalModel> model_;  // before the engine, which refers to it
+  std::unique_ptr<LocalEngine> engine_;
+};
+
+class ReplayedRun : public ModelUnderTest {
+ public:
+  ReplayedRun(RunStore store, std::string name, OrderedJson identity,
+              std::map<std::pair<std::string, std::string>, Prompt> prompts)
+      : store_(std::move(store)),
+        name_(std::move(name)),
+        identity_(std::move(identity)),
+        prompts_(std::move(prompts)),
+        engine_([this](const SampleId& id) -> Result<std::optional<Completion>> {
+          ASSAY_TRY(std::optional<SampleRecord> record, store_.find(id));
+          if (!record) return std::optional<Completion>();
+          return std::optional<Completion>(std::move(record->completion));
+        }) {}
+
+  std::string name() const override { return name_; }
+  OrderedJson identity() const override { return identity_; }
+
+  Result<Prompt> prompt(const Suite& suite, const Item& item) const override {
+    const auto found = prompts_.find({suite.name, item.id});
+    if (found == prompts_.end()) {
+      return Error{fmt::format("{}: the replayed run has no question {} of {}; use the --tasks and "
+                               "--limit it was made with",
+                               store_.folder(), item.id, suite.name)};
+    }
+    return found->second;
+  }
+
+  Engine& engine() override { return engine_; }
+
+ private:
+  RunStore store_;
+  std::string name_;
+  OrderedJson identity_;
+  std::map<std::pair<std::string, std::string>, Prompt> prompts_;
+  ReplayEngine engine_;
+};
+
+std::optional<Thinking> parse_thinking(const std::string& text) {
+  if (text == "auto") return Thinking::kAuto;
+  if (text == "on") return Thinking::kOn;
+  if (text == "off") return Thinking::kOff;
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<ModelUnderTest>> open_replay(const std::string& folder) {
+  ASSAY_TRY(RunStore store, RunStore::open(folder, RunStore::Mode::kRead));
+  ASSAY_TRY(const auto manifest, store.manifest());
+  if (!manifest || !manifest->contains("identity") || !(*manifest)["identity"].contains("model")) {
+    return Error{folder + ": the run was never started; there is nothing to replay"};
+  }
+  OrderedJson identity;
+  const OrderedJson& model = (*manifest)["identity"]["model"];
+  const std::string name = "replay of " + model.value("name", std::string("?"));
+  identity["name"] = name;
+  identity["replayed_identity_sha256"] = sha256_hex(dump_json((*manifest)["identity"]));
+  ASSAY_TRY(std::vector<StoredItem> items, store.items());
+  std::map<std::pair<std::string, std::string>, Prompt> prompts;
+  for (StoredItem& stored : items) {
+    prompts[{stored.item.suite, stored.item.id}] = std::move(stored.prompt);
+  }
+  return std::unique_ptr<ModelUnderTest>(
+      new ReplayedRun(std::move(store), name, std::move(identity), std::move(prompts)));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
+  const std::string& name = options.model;
+  if (name.empty()) return Error{"--model: name a model folder, a .gguf file or builtin"};
+  if (name.starts_with("replay:")) return open_replay(name.substr(7));
+  if (name.starts_with("http://") || name.starts_with("https://")) {
+    return Error{"--model " + name + ": servers are not supported yet; name a folder or a .gguf file"};
+  }
+  const auto thinking = parse_thinking(options.think);
+  if (!thinking) return Error{"--think " + options.think + ": must be auto, on or off"};
+  std::string path = name;
+  if (name == "builtin") {
+    ASSAY_TRY(path, find_resource("engine/builtin"));
+  } else if (!is_directory(path) && !file_exists(path)) {
+    return Error{fmt::format("--model {}: there is no such file or folder; name a model folder, a "
+                             ".gguf file or builtin", name)};
+  }
+  ASSAY_TRY(std::unique_ptr<LocalModel> model, LocalModel::open(path));
+  LocalEngineOptions engine_options;
+  engine_options.cpu = {options.threads, options.cpu_isa};
+  engine_options.batch_size = options.batch_size;
+  engine_options.kv_cache_gib = options.kv_cache_gib;
+  ASSAY_TRY(std::unique_ptr<LocalEngine> engine, LocalEngine::create(*model, engine_options));
+  const std::string shown = name == "builtin" ? name : model->files.name;
+  return std::unique_ptr<ModelUnderTest>(
+      new LocalModelUnderTest(shown, *thinking, std::move(model), std::move(engine)));
+}
+
+}  // namespace assay

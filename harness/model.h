@@ -1,0 +1,33 @@
+// The model of a run, whichever engine runs it: prompts, identity, completions.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+#include "engine/runtime/local_engine.h"
+#include "harness/base/json.h"
+#include "harness/base/result.h"
+#include "harness/options.h"
+#include "results/store.h"
+#include "suites/suite.h"
+
+namespace assay {
+
+class ModelUnderTest {
+ public:
+  virtual ~ModelUnderTest() = default;
+  // Name for reports.
+  virtual std::string name() const = 0;
+  // What decides the tokens: hashes of weights, tokenizer, template. Part of the run's manifest.
+  virtual OrderedJson identity() const = 0;
+  virtual Result<Prompt> prompt(const Suite& suite, const Item& item) const = 0;
+  virtual Engine& engine() = 0;
+  // The in-tree engine, if it is one.
+  virtual LocalEngine* local_engine() { return nullptr; }
+};
+
+// Opens what --model names: a folder, a .gguf file, "builtin", "replay:RUN".
+Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options);
+
+}  // namespace assay

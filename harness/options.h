@@ -1,0 +1,29 @@
+// What `assay run` was asked to do.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace assay {
+
+struct RunOptions {
+  std::string model;               // DIR, FILE.gguf, "builtin" or "replay:RUN"
+  std::vector<std::string> tasks;  // "math500" or "math500:64"
+  std::string data;                // --data, else ASSAY_DATA
+  std::string output_dir;          // the run's folder; empty: runs/<model>-<tasks>-<fingerprint>
+  std::optional<int> num_samples, limit, max_tokens, top_k;
+  std::optional<double> temperature, top_p, min_p;
+  std::vector<std::string> stop;
+  std::string think = "auto";  // auto, on, off; see render_prompt
+  int first_sample = 0;
+  uint64_t seed = 0;
+  int threads = 0;  // 0: one for each core
+  int batch_size = 64;
+  double kv_cache_gib = 0;
+  std::string cpu_isa = "auto";
+  bool dry_run = false;
+};
+
+}  // namespace assay

@@ -1,0 +1,127 @@
+#include "harness/pipeline.h"
+
+#include <tbb/flow_graph.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace assay {
+namespace {
+
+constexpr int kMaxUnderWay = 512;   // completions between the engine and the disk
+constexpr size_t kMaxBatch = 256;   // records in one transaction
+
+}  // namespace
+
+SampleRecord judge(const Pipeline::Judge& judge, Completion completion) {
+  SampleRecord record;
+  record.verdict = judge.scorer->score(*judge.item, completion);
+  record.scorer = judge.scorer->id();
+  record.completion = std::move(completion);
+  return record;
+}
+
+struct Pipeline::Graph {
+  using CompletionPtr = std::shared_ptr<Completion>;
+  using EncodedPtr = std::shared_ptr<RunStore::Encoded>;
+
+  Graph(const Judges& all_judges, RunStore& run_store, Progress& run_progress, int threads)
+      : judges(all_judges), store(run_store), progress(run_progress), arena(std::max(1, threads), 0) {
+    // An arena of its own: the engine's threads never wait for a scorer.
+    arena.execute([&] {
+      graph.emplace();
+      score_node.emplace(*graph, static_cast<size_t>(std::max(1, threads)),
+                         [this](const CompletionPtr& completion) { return score(completion); });
+      store_node.emplace(*graph, tbb::flow::serial,
+                         [this](const EncodedPtr& encoded) { return keep(encoded); });
+      tbb::flow::make_edge(*score_node, *store_node);
+    });
+  }
+
+  EncodedPtr score(const CompletionPtr& completion) const {
+    const Judge& found = judges.at({completion->id.suite, completion->id.item_id});
+    return std::make_shared<RunStore::Encoded>(
+        RunStore::encode(judge(found, std::move(*completion))));
+  }
+
+  tbb::flow::continue_msg keep(const EncodedPtr& encoded) {
+    if (!failed) {
+      Status status = store.insert(*encoded);
+      if (status.ok()) uncommitted.push_back(encoded);
+      // Commit when nothing waits behind this record, or when enough have gathered.
+      bool last = false;
+      {
+        const std::lock_guard lock(mutex);
+        last = under_way == 1;
+      }
+      if (status.ok() && (last || uncommitted.size() >= kMaxBatch)) status = commit();
+      if (!status.ok()) fail(status.error());
+    }
+    {
+      const std::lock_guard lock(mutex);
+      --under_way;
+    }
+    room.notify_one();
+    return {};
+  }
+
+  Status commit() {
+    ASSAY_TRY_STATUS(store.commit());
+    for (const EncodedPtr& encoded : uncommitted) progress.add(encoded->record);
+    uncommitted.clear();
+    return {};
+  }
+
+  void fail(const Error& what) {
+    const std::lock_guard lock(mutex);
+    if (!error) error = what;
+    failed = true;
+  }
+
+  const Judges& judges;
+  RunStore& store;
+  Progress& progress;
+  std::mutex mutex;
+  std::condition_variable room;
+  int under_way = 0;
+  std::atomic<bool> failed{false};
+  std::optional<Error> error;
+  std::vector<EncodedPtr> uncommitted;  // touched by the store node only
+  tbb::task_arena arena;
+  std::optional<tbb::flow::graph> graph;
+  std::optional<tbb::flow::function_node<CompletionPtr, EncodedPtr>> score_node;
+  std::optional<tbb::flow::function_node<EncodedPtr, tbb::flow::continue_msg>> store_node;
+};
+
+Pipeline::Pipeline(const Judges& judges, RunStore& store, Progress& progress, int threads)
+    : graph_(std::make_unique<Graph>(judges, store, progress, threads)) {}
+
+Pipeline::~Pipeline() { graph_->graph->wait_for_all(); }
+
+Status Pipeline::accept(Completion completion) {
+  {
+    std::unique_lock lock(graph_->mutex);
+    graph_->room.wait(lock, [this] { return graph_->under_way < kMaxUnderWay; });
+    if (graph_->error) return *graph_->error;
+    ++graph_->under_way;
+  }
+  graph_->score_node->try_put(std::make_shared<Completion>(std::move(completion)));
+  return {};
+}
+
+Status Pipeline::finish() {
+  graph_->graph->wait_for_all();
+  if (!graph_->error) {
+    const Status status = graph_->commit();
+    if (!status.ok()) graph_->fail(status.error());
+  }
+  if (graph_->error) return *graph_->error;
+  return {};
+}
+
+}  // namespace assay

@@ -1,0 +1,49 @@
+#include "harness/prompt.h"
+
+#include <fmt/format.h>
+
+#include "harness/base/text.h"
+
+namespace assay {
+
+bool knows_thoughts(const LocalModel& model) {
+  constexpr const char* kEnd = "</think>";
+  return model.tokenizer.chat_template().find(kEnd) != std::string::npos ||
+         model.tokenizer.encode(kEnd, true).size() == 1;
+}
+
+Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
+                             Thinking thinking) {
+  const bool think = suite.think && (thinking == Thinking::kOn ||
+                                     (thinking == Thinking::kAuto && knows_thoughts(model)));
+  const Tokenizer& tokenizer = model.tokenizer;
+  const std::string bos = tokenizer.token_text(tokenizer.bos());
+  const std::string user = render_user_prompt(suite, item);
+  Prompt prompt;
+  bool add_bos = false;
+  if (model.chat_template) {
+    std::vector<ChatMessage> messages;
+    if (!suite.system_prompt.empty()) messages.push_back({"system", suite.system_prompt});
+    messages.push_back({"user", user});
+    ChatOptions options;
+    options.enable_thinking = think;
+    options.bos_token = bos;
+    options.eos_token = tokenizer.token_text(tokenizer.eos());
+    ASSAY_TRY(prompt.text, model.chat_template->render(messages, options));
+  } else {
+    prompt.text = suite.system_prompt.empty() ? user : suite.system_prompt + "\n\n" + user;
+    prompt.text += "\n";
+    add_bos = tokenizer.adds_bos() && tokenizer.bos().has_value();
+  }
+  prompt.opens_thought = trim(prompt.text).ends_with("<think>");
+  if (think && !prompt.opens_thought) {
+    prompt.text += "<think>\n";
+    prompt.opens_thought = true;
+  }
+  if (add_bos && !prompt.text.starts_with(bos)) prompt.token_ids.push_back(*tokenizer.bos());
+  const std::vector<int32_t> ids = tokenizer.encode(prompt.text, true);
+  prompt.token_ids.insert(prompt.token_ids.end(), ids.begin(), ids.end());
+  return prompt;
+}
+
+}  // namespace assay

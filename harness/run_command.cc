@@ -1,0 +1,230 @@
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <tbb/global_control.h>
+
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "harness/base/clock.h"
+#include "harness/base/text.h"
+#include "harness/commands.h"
+#include "harness/dry_run.h"
+#include "harness/job.h"
+#include "harness/manifest.h"
+#include "harness/model.h"
+#include "harness/pipeline.h"
+#include "harness/progress.h"
+#include "harness/signals.h"
+
+namespace assay {
+namespace {
+
+// Everything that a run needs, checked and loaded.
+struct PreparedRun {
+  std::vector<Task> tasks;
+  std::unique_ptr<ModelUnderTest> model;
+  JobSource::Prompts prompts;
+  std::vector<StoredItem> items;
+  OrderedJson manifest;
+};
+
+Status check_machine_options(const RunOptions& options) {
+  if (options.threads < 0 || options.threads > 4096) {
+    return Error{fmt::format("--threads {}: must be from 1, or 0 for one for each core", options.threads)};
+  }
+  if (options.batch_size < 1 || options.batch_size > 65536) {
+    return Error{fmt::format("--batch-size {}: must be from 1 to 65536", options.batch_size)};
+  }
+  if (!(options.kv_cache_gib >= 0 && options.kv_cache_gib < 1e6)) {
+    return Error{fmt::format("--kv-cache-gib {}: must be positive", options.kv_cache_gib)};
+  }
+  return {};
+}
+
+Result<PreparedRun> prepare(const RunOptions& options) {
+  PreparedRun run;
+  ASSAY_TRY_STATUS(check_machine_options(options));
+  ASSAY_TRY(run.tasks, load_tasks(options));
+  ASSAY_TRY(run.model, open_model(options));
+  for (const Task& task : run.tasks) {
+    for (const Item& item : task.items) {
+      ASSAY_TRY(Prompt prompt, run.model->prompt(task.suite, item));
+      StoredItem stored;
+      stored.item = item;
+      stored.ordinal = static_cast<int>(run.items.size());
+      stored.prompt = prompt;
+      run.items.push_back(std::move(stored));
+      run.prompts[{task.suite.name, item.id}] = std::make_shared<const Prompt>(std::move(prompt));
+    }
+  }
+  run.manifest = make_manifest(options, run.tasks, *run.model);
+  return run;
+}
+
+// runs/<model>-<tasks>-<fingerprint>: the same arguments find the same folder again.
+std::string default_folder(const PreparedRun& run) {
+  std::string name = run.model->name();
+  if (const size_t dot = name.rfind(".gguf"); dot != std::string::npos) name.resize(dot);
+  for (const Task& task : run.tasks) name += "-" + task.suite.name;
+  for (char& c : name) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '.' || c == '_';
+    if (!plain) c = '_';
+  }
+  return "runs/" + name.substr(0, 120) + "-" + identity_fingerprint(run.manifest["identity"]);
+}
+
+// Opens the run's folder, or finds that another run is in it.
+Result<RunStore> open_store(const std::string& folder, const PreparedRun& run) {
+  ASSAY_TRY(RunStore store, RunStore::open(folder, RunStore::Mode::kWrite));
+  ASSAY_TRY(const auto stored, store.manifest());
+  if (!stored) {
+    ASSAY_TRY_STATUS(store.add_items(run.items));
+    ASSAY_TRY_STATUS(store.set_manifest(run.manifest));
+    return store;
+  }
+  const OrderedJson identity = stored->value("identity", OrderedJson());
+  const auto differences = identity_differences(identity, run.manifest["identity"]);
+  if (!differences.empty()) {
+    return Error{fmt::format("{}: holds another run; choose another --output-dir, or give the "
+                             "same arguments to continue it. What differs: {}", folder, join(differences, "; "))};
+  }
+  return store;
+}
+
+int64_t samples_of(const std::vector<Task>& tasks) {
+  int64_t total = 0;
+  for (const Task& task : tasks) total += static_cast<int64_t>(task.items.size()) * task.num_samples;
+  return total;
+}
+
+Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
+  ASSAY_TRY(const std::set<SampleId> present, store.sample_ids());
+  const int64_t total = samples_of(run.tasks);
+  if (!present.empty()) {
+    spdlog::info("goes on with {} of {} samples that are there", with_commas(present.size()),
+                 with_commas(static_cast<uint64_t>(total)));
+  }
+  if (static_cast<int64_t>(present.size()) >= total) return {};
+  Pipeline::Judges judges;
+  for (const Task& task : run.tasks) {
+    for (const Item& item : task.items) {
+      judges[{task.suite.name, item.id}] = {&item, task.scorer.get()};
+    }
+  }
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  // One thread more than the engine computes with, so that scoring always has one.
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<size_t>(threads) + 1);
+  Engine& engine = run.model->engine();
+  const double started_s = monotonic_s();
+  Status generated, stored;
+  {
+    Progress progress(total, static_cast<int64_t>(present.size()), engine.stats());
+    Pipeline pipeline(judges, store, progress, threads);
+    JobSource source(run.tasks, run.prompts, options.seed, present);
+    generated = engine.generate(source, pipeline, stop_requested());
+    stored = pipeline.finish();
+  }
+  ASSAY_TRY_STATUS(stored);
+  ASSAY_TRY_STATUS(store.add_session({monotonic_s() - started_s, engine.stats().generated_tokens,
+                                      engine.stats().prefill_tokens}));
+  return generated;
+}
+
+int run(RunOptions options) {
+  auto prepared = prepare(options);
+  if (!prepared.ok()) return fail(prepared.error());
+  if (options.dry_run) {
+    const Status status = print_dry_run(options, prepared->tasks, *prepared->model, prepared->prompts);
+    return status.ok() ? kExitDone : fail(status.error());
+  }
+  const std::string folder =
+      options.output_dir.empty() ? default_folder(*prepared) : options.output_dir;
+  auto store = open_store(folder, *prepared);
+  if (!store.ok()) return fail(store.error());
+  install_stop_handler();
+  const Status status = generate(options, *prepared, *store);
+  if (!status.ok()) return fail(status.error());
+  if (stop_requested()) {
+    spdlog::info("stopped; every counted sample is in {}; run the same command again to go on", folder);
+    return kExitIncomplete;
+  }
+  spdlog::info("run stored in {}", folder);
+  return print_report(*store);
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, int* exit_code) {
+  auto options = std::make_shared<RunOptions>();
+  auto config = std::make_shared<std::string>();
+  RunOptions& o = *options;
+  CLI::App* command = app.add_subcommand("run", "Sample suites from a model, score and report");
+  const auto last = CLI::MultiOptionPolicy::TakeLast;
+  command->add_option("--model,-m", o.model, "Model folder, .gguf file, builtin, or replay:RUN")
+      ->multi_option_policy(last);
+  command->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
+      ->delimiter(',');
+  command->add_option("--num-samples,-n,--repeats,--epochs", o.num_samples, "Samples a question")
+      ->multi_option_policy(last);
+  command->add_option("--limit,-l", o.limit, "Only the first questions of each suite")
+      ->multi_option_policy(last);
+  command->add_option("--output-dir,-o,--output_path", o.output_dir,
+                      "The run's folder (default runs/<model>-<tasks>-<fingerprint>)")
+      ->multi_option_policy(last);
+  command->add_option("--data", o.data, "Folder of the suites' data")
+      ->envname("ASSAY_DATA")
+      ->multi_option_policy(last);
+  command->add_option("--seed", o.seed, "Seed of the run")->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--temperature,--temp", o.temperature, "Sampling temperature; 0 is greedy")
+      ->multi_option_policy(last);
+  command->add_option("--top-p,--top_p", o.top_p, "Keep the likeliest tokens up to this probability")
+      ->multi_option_policy(last);
+  command->add_option("--top-k,--top_k", o.top_k, "Keep this many of the likeliest tokens; 0: all")
+      ->multi_option_policy(last);
+  command->add_option("--min-p,--min_p", o.min_p, "Keep tokens of this share of the best one's probability")
+      ->multi_option_policy(last);
+  command->add_option("--max-tokens,--max_tokens,--max-gen-toks", o.max_tokens,
+                      "Tokens a completion may have")
+      ->multi_option_policy(last);
+  command->add_option("--stop", o.stop, "Stop string, looked for after the thought; may be repeated")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--think", o.think,
+                      "Begin responses with <think> where the suite asks: auto (models that know it), "
+                      "on, off")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--first-sample", o.first_sample,
+                      "Index of the first sample, to split a run: n 32 and n 32 from 32 are n 64")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--threads", o.threads, "Threads of the engine; 0: one for each core")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--batch-size", o.batch_size, "Sequences that are sampled together")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--kv-cache-gib", o.kv_cache_gib,
+                      "Memory of the KV cache; 0: half of what is available")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--cpu-isa", o.cpu_isa, "auto, avx512, avx2 or portable; all give the same tokens")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");
+  command->add_option("--config", *config, "JSON file that holds any of these flags");
+  command->footer(
+      "Examples:\n"
+      "  assay run --model builtin --tasks arithmetic\n"
+      "  assay run --model model.gguf --tasks math500,aime24:64 --limit 20 --max-tokens 512\n"
+      "  assay run --model DeepSeek-R1-Distill-Qwen-7B/ --tasks math500 --dry-run\n"
+      "  assay run --config job.json --seed 2");
+  command->callback([options, exit_code] { *exit_code = run(*options); });
+}
+
+}  // namespace assay

@@ -1,0 +1,59 @@
+// From verdicts to scores. Definitions and sources stand beside each field.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/base/nouns.h"
+
+namespace assay {
+
+using SameAnswer = std::function<bool(std::string_view, std::string_view)>;
+
+// What the scores need of one sample.
+struct SampleOutcome {
+  Correctness correctness = Correctness::kUnscored;
+  bool truncated = false;
+  bool has_answer = false;
+  std::string answer;
+  int completion_tokens = 0;
+};
+
+// All rates are in [0, 1].
+struct SuiteSummary {
+  std::string suite;
+  int questions = 0;
+  int num_samples = 0;      // asked for, each question
+  int64_t samples = 0;      // present
+  int64_t unscored = 0;     // present, but judged neither right nor wrong; in no score
+  double pass_at_1 = 0;     // mean over questions of (correct / scored samples)
+  // Standard errors of pass_at_1. sampling_se: the same questions, new samples:
+  // sqrt(Σ p(1−p)/(n−1)) / Q. question_se: new questions: sqrt(Var(p) / Q).
+  double sampling_se = 0;
+  double question_se = 0;
+  // 1 − C(n−c, k)/C(n, k), mean over questions (Chen et al. 2021, arXiv:2107.03374).
+  std::map<int, double> pass_at_k;
+  // Majority vote of all n answers, by equivalence class; ties are shared evenly; samples without an
+  // answer do not vote.
+  double cons_at_n = 0;
+  double truncation_rate = 0;
+  double no_answer_rate = 0;
+  double mean_tokens = 0;  // completion tokens a sample
+  int64_t completion_tokens = 0;
+};
+
+// Unbiased estimate of pass@k from c correct of n samples; k ≤ n.
+double pass_at_k(int n, int c, int k);
+
+// Share of the vote's winners that are correct: 1 or 0, between them on a tie; 0 without a vote.
+double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& same_answer);
+
+// `questions`: the outcomes of each question, in the run's order.
+SuiteSummary summarize(const std::string& suite, int num_samples,
+                       const std::vector<std::vector<SampleOutcome>>& questions,
+                       const SameAnswer& same_answer);
+
+}  // namespace assay

@@ -1,0 +1,15 @@
+#include "scorers/scorer.h"
+
+#include <fmt/format.h>
+
+#include "harness/base/text.h"
+#include "scorers/boxed/boxed.h"
+
+namespace assay {
+
+Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
+  if (name == "boxed") return std::unique_ptr<Scorer>(std::make_unique<BoxedScorer>());
+  return Error{fmt::format("there is no scorer {}; there is: boxed", quote_for_message(name))};
+}
+
+}  // namespace assay

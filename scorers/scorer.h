@@ -1,0 +1,26 @@
+// A scorer judges one completion against one item's gold answer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "harness/base/nouns.h"
+#include "harness/base/result.h"
+
+namespace assay {
+
+// Pure and thread-safe. The texts are hostile: any input gives a verdict in bounded time.
+class Scorer {
+ public:
+  virtual ~Scorer() = default;
+  // Name and version, "boxed/1". The version is raised whenever a verdict can change.
+  virtual std::string id() const = 0;
+  virtual Verdict score(const Item& item, const Completion& completion) const = 0;
+  // Whether two extracted answers are one answer, for the vote of cons@k.
+  virtual bool same_answer(std::string_view a, std::string_view b) const = 0;
+};
+
+Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name);
+
+}  // namespace assay
