@@ -15,7 +15,8 @@ namespace assay {
 namespace {
 
 // Strings as they are; numbers and booleans as JSON prints them.
-Result<std::string> field_text(const Json& row, const std::string& field, const std::string& place) {
+Result<std::string> field_text(const Json& row, const std::string& field,
+                               const std::string& place) {
   const auto found = row.find(field);
   if (found == row.end()) return Error{fmt::format("{}: field \"{}\" is missing", place, field)};
   if (found->is_string()) return found->get<std::string>();
@@ -47,15 +48,18 @@ Result<Item> read_item(const DatasetSpec& spec, std::string_view line, const std
 Result<std::string> locate(const DatasetSpec& spec, const std::string& data_folder) {
   if (spec.in_tree) return find_resource("datasets/" + spec.file);
   if (data_folder.empty()) {
-    return Error{fmt::format("{}: needs the file {}; name the folder that holds it with --data DIR "
-                             "or ASSAY_DATA", spec.suite, spec.file)};
+    return Error{
+        fmt::format("{}: needs the file {}; name the folder that holds it with --data DIR "
+                    "or ASSAY_DATA",
+                    spec.suite, spec.file)};
   }
   const std::string path = data_folder + "/" + spec.file;
   if (file_exists(path)) return path;
   ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(spec.file));
-  return Error{fmt::format("{}: not there; {} needs it (from {}, sha256 {}…). Name the folder that "
-                           "holds {} with --data DIR or ASSAY_DATA",
-                           path, spec.suite, entry.url, entry.sha256.substr(0, 12), spec.file)};
+  return Error{
+      fmt::format("{}: not there; {} needs it (from {}, sha256 {}…). Name the folder that "
+                  "holds {} with --data DIR or ASSAY_DATA",
+                  path, spec.suite, entry.url, entry.sha256.substr(0, 12), spec.file)};
 }
 
 }  // namespace
@@ -84,10 +88,11 @@ Result<Dataset> load_dataset(const DatasetSpec& spec, const std::string& data_fo
   ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(spec.file));
   dataset.sample = !spec.in_tree && dataset.sha256 == entry.sample_sha256;
   if (dataset.sha256 != entry.sha256 && !dataset.sample) {
-    return Error{fmt::format("{}: is not the file that {} is defined on: its sha256 is {}…, "
-                             "datasets/manifest.json has {}…; get it again from {}",
-                             dataset.path, spec.suite, dataset.sha256.substr(0, 12),
-                             entry.sha256.substr(0, 12), entry.url)};
+    return Error{
+        fmt::format("{}: is not the file that {} is defined on: its sha256 is {}…, "
+                    "datasets/manifest.json has {}…; get it again from {}",
+                    dataset.path, spec.suite, dataset.sha256.substr(0, 12),
+                    entry.sha256.substr(0, 12), entry.url)};
   }
   return dataset;
 }

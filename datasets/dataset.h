@@ -12,9 +12,9 @@ namespace assay {
 // What to read; a suite's "data" and where --data points.
 struct DatasetSpec {
   std::string suite;
-  std::string file;       // relative, e.g. "math500/test.jsonl"
-  bool in_tree = false;   // under assay's own datasets/
-  std::string id_field;   // empty: the line number
+  std::string file;      // relative, e.g. "math500/test.jsonl"
+  bool in_tree = false;  // under assay's own datasets/
+  std::string id_field;  // empty: the line number
   std::string gold_field;
   std::vector<std::string> fields;
 };
@@ -22,7 +22,7 @@ struct DatasetSpec {
 struct Dataset {
   std::vector<Item> items;  // in the file's order
   std::string path;
-  std::string sha256;  // of the file as stored
+  std::string sha256;   // of the file as stored
   bool sample = false;  // assay's small self-written sample, not the official data
 };
 

@@ -19,8 +19,8 @@ class RequestSource {
   virtual std::optional<Request> next() = 0;
 };
 
-// Where completions go, in the order in which they finish. Called from the engine's thread only; may
-// block to hold the engine back.
+// Where completions go, in the order in which they finish. Called from the engine's thread only;
+// may block to hold the engine back.
 class CompletionSink {
  public:
   virtual ~CompletionSink() = default;

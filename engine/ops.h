@@ -22,9 +22,7 @@ struct KvView {
   size_t layer_offset;  // floats from a page's begin to this layer
   int kv_heads;
   int head_dim;
-  size_t values_offset() const {
-    return static_cast<size_t>(kv_heads) * kPageTokens * head_dim;
-  }
+  size_t values_offset() const { return static_cast<size_t>(kv_heads) * kPageTokens * head_dim; }
 };
 
 // One row of a batch: one token of one sequence.

@@ -20,22 +20,32 @@ struct BlockLayout {
 
 constexpr BlockLayout block_layout(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return {1, 4};
-    case DType::kF16: return {1, 2};
-    case DType::kBF16: return {1, 2};
-    case DType::kQ8_0: return {32, 34};
-    case DType::kQ4_1: break;
+    case DType::kF32:
+      return {1, 4};
+    case DType::kF16:
+      return {1, 2};
+    case DType::kBF16:
+      return {1, 2};
+    case DType::kQ8_0:
+      return {32, 34};
+    case DType::kQ4_1:
+      break;
   }
   return {32, 20};
 }
 
 constexpr std::string_view to_string(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "F32";
-    case DType::kF16: return "F16";
-    case DType::kBF16: return "BF16";
-    case DType::kQ8_0: return "Q8_0";
-    case DType::kQ4_1: break;
+    case DType::kF32:
+      return "F32";
+    case DType::kF16:
+      return "F16";
+    case DType::kBF16:
+      return "BF16";
+    case DType::kQ8_0:
+      return "Q8_0";
+    case DType::kQ4_1:
+      break;
   }
   return "Q4_1";
 }

@@ -18,9 +18,8 @@ int fail(const Error& error) {
 Result<SameAnswer> same_answer_of(const std::string& name) {
   ASSAY_TRY(std::unique_ptr<Scorer> scorer, make_scorer(name));
   const std::shared_ptr<const Scorer> shared = std::move(scorer);
-  return SameAnswer([shared](std::string_view a, std::string_view b) {
-    return shared->same_answer(a, b);
-  });
+  return SameAnswer(
+      [shared](std::string_view a, std::string_view b) { return shared->same_answer(a, b); });
 }
 
 int print_report(RunStore& store) {

@@ -58,7 +58,8 @@ Result<std::vector<std::string>> with_config_file(const CLI::App& command,
         for (const std::string& part : parts) flags.push_back(flag + "=" + part);
       }
     } else if (value.is_object() || value.is_null()) {
-      return Error{fmt::format("{}: key \"{}\" must be text, a number, true, false or a list", path, key)};
+      return Error{
+          fmt::format("{}: key \"{}\" must be text, a number, true, false or a list", path, key)};
     } else {
       flags.push_back(flag + "=" + scalar(value));
     }

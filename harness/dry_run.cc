@@ -88,10 +88,11 @@ Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
   ASSAY_TRY_STATUS(local->generate(source, sink, stop));
   const double elapsed_s = monotonic_s() - started_s;
   const double rate = static_cast<double>(local->stats().generated_tokens) / elapsed_s;
-  fmt::print("estimate: {:.0f} tokens/s in a trial of {} tokens, so at most {} for the job; less when "
-             "answers are shorter than max-tokens\n",
-             rate, with_commas(local->stats().generated_tokens),
-             format_duration(static_cast<double>(most_tokens) / std::max(rate, 1e-9)));
+  fmt::print(
+      "estimate: {:.0f} tokens/s in a trial of {} tokens, so at most {} for the job; less when "
+      "answers are shorter than max-tokens\n",
+      rate, with_commas(local->stats().generated_tokens),
+      format_duration(static_cast<double>(most_tokens) / std::max(rate, 1e-9)));
   fmt::print("memory: KV cache up to {}\n", format_bytes(local->kv_cache_bytes()));
   return {};
 }

@@ -10,8 +10,8 @@
 
 namespace assay {
 
-// Prints the first prompt of every task as the model sees it, token counts, and an estimate of tokens
-// and time from a few steps that it really makes.
+// Prints the first prompt of every task as the model sees it, token counts, and an estimate of
+// tokens and time from a few steps that it really makes.
 Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
                      ModelUnderTest& model, const JobSource::Prompts& prompts);
 

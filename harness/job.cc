@@ -24,7 +24,8 @@ Status check_sampling(const SamplingParams& sampling) {
   if (!(sampling.min_p >= 0 && sampling.min_p < 1)) {
     return fail(fmt::format("--min-p {}: must be at least 0 and below 1", sampling.min_p));
   }
-  if (sampling.top_k < 0) return fail(fmt::format("--top-k {}: must be at least 0", sampling.top_k));
+  if (sampling.top_k < 0)
+    return fail(fmt::format("--top-k {}: must be at least 0", sampling.top_k));
   if (sampling.max_tokens < 1) {
     return fail(fmt::format("--max-tokens {}: must be at least 1", sampling.max_tokens));
   }
@@ -39,8 +40,10 @@ Result<std::pair<std::string, int>> parse_task(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [parsed, code] = std::from_chars(text.data() + colon + 1, end, count);
   if (code != std::errc() || parsed != end || count < 1) {
-    return Error{fmt::format("--tasks {}: after \":\" a number of samples from 1 is expected, as in "
-                             "math500:64", quote_for_message(text))};
+    return Error{
+        fmt::format("--tasks {}: after \":\" a number of samples from 1 is expected, as in "
+                    "math500:64",
+                    quote_for_message(text))};
   }
   return std::pair(text.substr(0, colon), count);
 }

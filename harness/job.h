@@ -27,8 +27,8 @@ struct Task {
   std::shared_ptr<const Scorer> scorer;
 };
 
-// Suites, data and sampling of every task that the options name. All input is checked here, before a
-// model is loaded.
+// Suites, data and sampling of every task that the options name. All input is checked here, before
+// a model is loaded.
 Result<std::vector<Task>> load_tasks(const RunOptions& options);
 
 // The requests of a job that are not in `present`: task by task, item by item.

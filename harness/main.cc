@@ -18,8 +18,8 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write, not the end of a run
   CLI::App app{"assay: scores of language models that you can trust", "assay"};
   const assay::BuildInfo build = assay::build_info();
-  app.set_version_flag("--version", fmt::format("assay {} ({}, {}, {})", build.version, build.commit,
-                                                build.compiler, build.build_type));
+  app.set_version_flag("--version", fmt::format("assay {} ({}, {}, {})", build.version,
+                                                build.commit, build.compiler, build.build_type));
   app.require_subcommand(1);
   app.footer(
       "Examples:\n"

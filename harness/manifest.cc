@@ -53,10 +53,14 @@ OrderedJson make_manifest(const RunOptions& options, const std::vector<Task>& ta
   const BuildInfo build = build_info();
   const auto isa = cpu_isa_name(options.cpu_isa);
   OrderedJson environment = {
-      {"assay", build.version},     {"commit", build.commit},
-      {"compiler", build.compiler}, {"build_type", build.build_type},
-      {"machine", machine_description()}, {"cpu_isa", isa.ok() ? *isa : options.cpu_isa},
-      {"threads", options.threads}, {"batch_size", options.batch_size},
+      {"assay", build.version},
+      {"commit", build.commit},
+      {"compiler", build.compiler},
+      {"build_type", build.build_type},
+      {"machine", machine_description()},
+      {"cpu_isa", isa.ok() ? *isa : options.cpu_isa},
+      {"threads", options.threads},
+      {"batch_size", options.batch_size},
       {"model_path", options.model},
       {"started_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
   return {{"identity", std::move(identity)}, {"environment", std::move(environment)}};
@@ -73,7 +77,8 @@ std::vector<std::string> identity_differences(const OrderedJson& stored, const O
     for (const auto& [key, value] : side->items()) {
       if (!seen.insert(key).second) continue;
       if (a.contains(key) && b.contains(key) && a[key] == b[key]) continue;
-      lines.push_back(fmt::format("{}: {} there, {} now", key.substr(1), shown(a, key), shown(b, key)));
+      lines.push_back(
+          fmt::format("{}: {} there, {} now", key.substr(1), shown(a, key), shown(b, key)));
     }
   }
   return lines;

@@ -70,9 +70,10 @@ class ReplayedRun : public ModelUnderTest {
   Result<Prompt> prompt(const Suite& suite, const Item& item) const override {
     const auto found = prompts_.find({suite.name, item.id});
     if (found == prompts_.end()) {
-      return Error{fmt::format("{}: the replayed run has no question {} of {}; use the --tasks and "
-                               "--limit it was made with",
-                               store_.folder(), item.id, suite.name)};
+      return Error{
+          fmt::format("{}: the replayed run has no question {} of {}; use the --tasks and "
+                      "--limit it was made with",
+                      store_.folder(), item.id, suite.name)};
     }
     return found->second;
   }
@@ -121,7 +122,8 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   if (name.empty()) return Error{"--model: name a model folder, a .gguf file or builtin"};
   if (name.starts_with("replay:")) return open_replay(name.substr(7));
   if (name.starts_with("http://") || name.starts_with("https://")) {
-    return Error{"--model " + name + ": servers are not supported yet; name a folder or a .gguf file"};
+    return Error{"--model " + name +
+                 ": servers are not supported yet; name a folder or a .gguf file"};
   }
   const auto thinking = parse_thinking(options.think);
   if (!thinking) return Error{"--think " + options.think + ": must be auto, on or off"};
@@ -129,8 +131,10 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   if (name == "builtin") {
     ASSAY_TRY(path, find_resource("engine/builtin"));
   } else if (!is_directory(path) && !file_exists(path)) {
-    return Error{fmt::format("--model {}: there is no such file or folder; name a model folder, a "
-                             ".gguf file or builtin", name)};
+    return Error{
+        fmt::format("--model {}: there is no such file or folder; name a model folder, a "
+                    ".gguf file or builtin",
+                    name)};
   }
   ASSAY_TRY(std::unique_ptr<LocalModel> model, LocalModel::open(path));
   LocalEngineOptions engine_options;

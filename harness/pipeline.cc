@@ -13,8 +13,8 @@
 namespace assay {
 namespace {
 
-constexpr int kMaxUnderWay = 512;   // completions between the engine and the disk
-constexpr size_t kMaxBatch = 256;   // records in one transaction
+constexpr int kMaxUnderWay = 512;  // completions between the engine and the disk
+constexpr size_t kMaxBatch = 256;  // records in one transaction
 
 }  // namespace
 
@@ -31,7 +31,10 @@ struct Pipeline::Graph {
   using EncodedPtr = std::shared_ptr<RunStore::Encoded>;
 
   Graph(const Judges& all_judges, RunStore& run_store, Progress& run_progress, int threads)
-      : judges(all_judges), store(run_store), progress(run_progress), arena(std::max(1, threads), 0) {
+      : judges(all_judges),
+        store(run_store),
+        progress(run_progress),
+        arena(std::max(1, threads), 0) {
     // An arena of its own: the engine's threads never wait for a scorer.
     arena.execute([&] {
       graph.emplace();

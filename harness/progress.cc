@@ -52,7 +52,8 @@ std::string Progress::line() const {
   // Tokens, not samples: short answers finish first, so counting samples promises too much.
   const auto active = static_cast<double>(engine_.active_sequences);
   if (rate > 0 && static_cast<double>(done) + active > 0) {
-    const double finished_mean = done > 0 ? static_cast<double>(finished_tokens_) / static_cast<double>(done) : 0;
+    const double finished_mean =
+        done > 0 ? static_cast<double>(finished_tokens_) / static_cast<double>(done) : 0;
     const double started_mean = generated / (static_cast<double>(done) + active);
     const double mean = std::max(finished_mean, started_mean);
     const double expected = mean * static_cast<double>(total_ - present_);
@@ -66,7 +67,8 @@ std::string Progress::line() const {
 }
 
 void Progress::print_loop() {
-  const auto interval = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(10'000);
+  const auto interval =
+      terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(10'000);
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, interval, [this] { return ended_; })) {
     if (terminal_) {

@@ -10,13 +10,14 @@ namespace assay {
 
 enum class Thinking { kAuto, kOn, kOff };
 
-// Whether the model was made to think: its vocabulary has a </think> token or its template knows it.
+// Whether the model was made to think: its vocabulary has a </think> token or its template knows
+// it.
 bool knows_thoughts(const LocalModel& model);
 
 // The suite's messages through the model's chat template; a base model without one gets the plain
-// text. A suite that asks for a thought gets "<think>\n" appended unless the template has opened one
-// already: kAuto does so for models that know thoughts (another would never close one, and so never
-// answer), kOn for all, kOff for none. BOS stands once, wherever it comes from.
+// text. A suite that asks for a thought gets "<think>\n" appended unless the template has opened
+// one already: kAuto does so for models that know thoughts (another would never close one, and so
+// never answer), kOn for all, kOff for none. BOS stands once, wherever it comes from.
 Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
                              Thinking thinking);
 

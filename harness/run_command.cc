@@ -31,7 +31,8 @@ struct PreparedRun {
 
 Status check_machine_options(const RunOptions& options) {
   if (options.threads < 0 || options.threads > 4096) {
-    return Error{fmt::format("--threads {}: must be from 1, or 0 for one for each core", options.threads)};
+    return Error{
+        fmt::format("--threads {}: must be from 1, or 0 for one for each core", options.threads)};
   }
   if (options.batch_size < 1 || options.batch_size > 65536) {
     return Error{fmt::format("--batch-size {}: must be from 1 to 65536", options.batch_size)};
@@ -87,15 +88,18 @@ Result<RunStore> open_store(const std::string& folder, const PreparedRun& run) {
   const OrderedJson identity = stored->value("identity", OrderedJson());
   const auto differences = identity_differences(identity, run.manifest["identity"]);
   if (!differences.empty()) {
-    return Error{fmt::format("{}: holds another run; choose another --output-dir, or give the "
-                             "same arguments to continue it. What differs: {}", folder, join(differences, "; "))};
+    return Error{
+        fmt::format("{}: holds another run; choose another --output-dir, or give the "
+                    "same arguments to continue it. What differs: {}",
+                    folder, join(differences, "; "))};
   }
   return store;
 }
 
 int64_t samples_of(const std::vector<Task>& tasks) {
   int64_t total = 0;
-  for (const Task& task : tasks) total += static_cast<int64_t>(task.items.size()) * task.num_samples;
+  for (const Task& task : tasks)
+    total += static_cast<int64_t>(task.items.size()) * task.num_samples;
   return total;
 }
 
@@ -130,8 +134,8 @@ Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
     stored = pipeline.finish();
   }
   ASSAY_TRY_STATUS(stored);
-  ASSAY_TRY_STATUS(store.add_session({monotonic_s() - started_s, engine.stats().generated_tokens,
-                                      engine.stats().prefill_tokens}));
+  ASSAY_TRY_STATUS(store.add_session(
+      {monotonic_s() - started_s, engine.stats().generated_tokens, engine.stats().prefill_tokens}));
   return generated;
 }
 
@@ -139,7 +143,8 @@ int run(RunOptions options) {
   auto prepared = prepare(options);
   if (!prepared.ok()) return fail(prepared.error());
   if (options.dry_run) {
-    const Status status = print_dry_run(options, prepared->tasks, *prepared->model, prepared->prompts);
+    const Status status =
+        print_dry_run(options, prepared->tasks, *prepared->model, prepared->prompts);
     return status.ok() ? kExitDone : fail(status.error());
   }
   const std::string folder =
@@ -150,7 +155,8 @@ int run(RunOptions options) {
   const Status status = generate(options, *prepared, *store);
   if (!status.ok()) return fail(status.error());
   if (stop_requested()) {
-    spdlog::info("stopped; every counted sample is in {}; run the same command again to go on", folder);
+    spdlog::info("stopped; every counted sample is in {}; run the same command again to go on",
+                 folder);
     return kExitIncomplete;
   }
   spdlog::info("run stored in {}", folder);
@@ -167,40 +173,50 @@ void add_run_command(CLI::App& app, int* exit_code) {
   const auto last = CLI::MultiOptionPolicy::TakeLast;
   command->add_option("--model,-m", o.model, "Model folder, .gguf file, builtin, or replay:RUN")
       ->multi_option_policy(last);
-  command->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
+  command
+      ->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
       ->delimiter(',');
   command->add_option("--num-samples,-n,--repeats,--epochs", o.num_samples, "Samples a question")
       ->multi_option_policy(last);
   command->add_option("--limit,-l", o.limit, "Only the first questions of each suite")
       ->multi_option_policy(last);
-  command->add_option("--output-dir,-o,--output_path", o.output_dir,
-                      "The run's folder (default runs/<model>-<tasks>-<fingerprint>)")
+  command
+      ->add_option("--output-dir,-o,--output_path", o.output_dir,
+                   "The run's folder (default runs/<model>-<tasks>-<fingerprint>)")
       ->multi_option_policy(last);
   command->add_option("--data", o.data, "Folder of the suites' data")
       ->envname("ASSAY_DATA")
       ->multi_option_policy(last);
-  command->add_option("--seed", o.seed, "Seed of the run")->capture_default_str()
+  command->add_option("--seed", o.seed, "Seed of the run")
+      ->capture_default_str()
       ->multi_option_policy(last);
   command->add_option("--temperature,--temp", o.temperature, "Sampling temperature; 0 is greedy")
       ->multi_option_policy(last);
-  command->add_option("--top-p,--top_p", o.top_p, "Keep the likeliest tokens up to this probability")
+  command
+      ->add_option("--top-p,--top_p", o.top_p, "Keep the likeliest tokens up to this probability")
       ->multi_option_policy(last);
   command->add_option("--top-k,--top_k", o.top_k, "Keep this many of the likeliest tokens; 0: all")
       ->multi_option_policy(last);
-  command->add_option("--min-p,--min_p", o.min_p, "Keep tokens of this share of the best one's probability")
+  command
+      ->add_option("--min-p,--min_p", o.min_p,
+                   "Keep tokens of this share of the best one's probability")
       ->multi_option_policy(last);
-  command->add_option("--max-tokens,--max_tokens,--max-gen-toks", o.max_tokens,
-                      "Tokens a completion may have")
+  command
+      ->add_option("--max-tokens,--max_tokens,--max-gen-toks", o.max_tokens,
+                   "Tokens a completion may have")
       ->multi_option_policy(last);
-  command->add_option("--stop", o.stop, "Stop string, looked for after the thought; may be repeated")
+  command
+      ->add_option("--stop", o.stop, "Stop string, looked for after the thought; may be repeated")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--think", o.think,
-                      "Begin responses with <think> where the suite asks: auto (models that know it), "
-                      "on, off")
+  command
+      ->add_option("--think", o.think,
+                   "Begin responses with <think> where the suite asks: auto (models that know it), "
+                   "on, off")
       ->capture_default_str()
       ->multi_option_policy(last);
-  command->add_option("--first-sample", o.first_sample,
-                      "Index of the first sample, to split a run: n 32 and n 32 from 32 are n 64")
+  command
+      ->add_option("--first-sample", o.first_sample,
+                   "Index of the first sample, to split a run: n 32 and n 32 from 32 are n 64")
       ->capture_default_str()
       ->multi_option_policy(last);
   command->add_option("--threads", o.threads, "Threads of the engine; 0: one for each core")
@@ -209,11 +225,14 @@ void add_run_command(CLI::App& app, int* exit_code) {
   command->add_option("--batch-size", o.batch_size, "Sequences that are sampled together")
       ->capture_default_str()
       ->multi_option_policy(last);
-  command->add_option("--kv-cache-gib", o.kv_cache_gib,
-                      "Memory of the KV cache; 0: half of what is available")
+  command
+      ->add_option("--kv-cache-gib", o.kv_cache_gib,
+                   "Memory of the KV cache; 0: half of what is available")
       ->capture_default_str()
       ->multi_option_policy(last);
-  command->add_option("--cpu-isa", o.cpu_isa, "auto, avx512, avx2 or portable; all give the same tokens")
+  command
+      ->add_option("--cpu-isa", o.cpu_isa,
+                   "auto, avx512, avx2 or portable; all give the same tokens")
       ->capture_default_str()
       ->multi_option_policy(last);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");

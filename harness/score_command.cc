@@ -22,7 +22,8 @@ bool same_verdict(const Verdict& a, const Verdict& b) {
 // Judges every stored completion again and keeps the new verdicts, all or none.
 Result<Rescored> rescore(RunStore& store) {
   ASSAY_TRY(const auto manifest, store.manifest());
-  if (!manifest) return Error{store.folder() + ": the run was never started; there is nothing to score"};
+  if (!manifest)
+    return Error{store.folder() + ": the run was never started; there is nothing to score"};
   std::map<std::string, std::unique_ptr<Scorer>> scorers;  // by suite
   try {
     for (const PlannedSuite& plan : planned_suites(*manifest)) {

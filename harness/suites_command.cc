@@ -21,9 +21,9 @@ int list_suites(const std::string& data_folder) {
       const bool there = !data_folder.empty() && file_exists(data_folder + "/" + suite->data.file);
       where = there ? "data found" : "needs " + suite->data.file;
     }
-    fmt::print("{:<12} {:<12} n={:<3} T={} top-p={} max-tokens={}  {}\n", suite->name, suite->scorer,
-               suite->num_samples, suite->sampling.temperature, suite->sampling.top_p,
-               suite->sampling.max_tokens, where);
+    fmt::print("{:<12} {:<12} n={:<3} T={} top-p={} max-tokens={}  {}\n", suite->name,
+               suite->scorer, suite->num_samples, suite->sampling.temperature,
+               suite->sampling.top_p, suite->sampling.max_tokens, where);
     fmt::print("{:<12} {}\n", "", suite->description);
   }
   return kExitDone;
@@ -33,7 +33,8 @@ int list_suites(const std::string& data_folder) {
 
 void add_suites_command(CLI::App& app, int* exit_code) {
   auto data = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("suites", "List the suites, their sampling and their data");
+  CLI::App* command =
+      app.add_subcommand("suites", "List the suites, their sampling and their data");
   command->add_option("--data", *data, "Folder of the suites' data")->envname("ASSAY_DATA");
   command->callback([data, exit_code] { *exit_code = list_suites(*data); });
 }

@@ -26,18 +26,18 @@ struct SampleOutcome {
 struct SuiteSummary {
   std::string suite;
   int questions = 0;
-  int num_samples = 0;      // asked for, each question
-  int64_t samples = 0;      // present
-  int64_t unscored = 0;     // present, but judged neither right nor wrong; in no score
-  double pass_at_1 = 0;     // mean over questions of (correct / scored samples)
+  int num_samples = 0;   // asked for, each question
+  int64_t samples = 0;   // present
+  int64_t unscored = 0;  // present, but judged neither right nor wrong; in no score
+  double pass_at_1 = 0;  // mean over questions of (correct / scored samples)
   // Standard errors of pass_at_1. sampling_se: the same questions, new samples:
   // sqrt(Σ p(1−p)/(n−1)) / Q. question_se: new questions: sqrt(Var(p) / Q).
   double sampling_se = 0;
   double question_se = 0;
   // 1 − C(n−c, k)/C(n, k), mean over questions (Chen et al. 2021, arXiv:2107.03374).
   std::map<int, double> pass_at_k;
-  // Majority vote of all n answers, by equivalence class; ties are shared evenly; samples without an
-  // answer do not vote.
+  // Majority vote of all n answers, by equivalence class; ties are shared evenly; samples without
+  // an answer do not vote.
   double cons_at_n = 0;
   double truncation_rate = 0;
   double no_answer_rate = 0;

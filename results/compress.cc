@@ -21,8 +21,8 @@ std::string zstd_compress(std::string_view bytes) {
   };
   thread_local Context reused;
   std::string out(ZSTD_compressBound(bytes.size()), '\0');
-  const size_t size_bytes = ZSTD_compressCCtx(reused.context, out.data(), out.size(), bytes.data(),
-                                              bytes.size(), kLevel);
+  const size_t size_bytes =
+      ZSTD_compressCCtx(reused.context, out.data(), out.size(), bytes.data(), bytes.size(), kLevel);
   CHECK(ZSTD_isError(size_bytes) == 0);
   out.resize(size_bytes);
   return out;
@@ -31,7 +31,8 @@ std::string zstd_compress(std::string_view bytes) {
 Result<std::string> zstd_decompress(std::string_view bytes, const std::string& place) {
   const auto stated = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
   const Error damaged{place + ": a stored text is damaged; restore the run from a copy"};
-  if (stated == ZSTD_CONTENTSIZE_ERROR || stated == ZSTD_CONTENTSIZE_UNKNOWN || stated > kMaxBytes) {
+  if (stated == ZSTD_CONTENTSIZE_ERROR || stated == ZSTD_CONTENTSIZE_UNKNOWN ||
+      stated > kMaxBytes) {
     return damaged;
   }
   std::string out(stated, '\0');

@@ -7,7 +7,8 @@ namespace assay {
 Status export_jsonl(RunStore& store, std::ostream& out) {
   ASSAY_TRY(const std::vector<StoredItem> items, store.items());
   std::map<std::pair<std::string, std::string>, std::string> golds;
-  for (const StoredItem& stored : items) golds[{stored.item.suite, stored.item.id}] = stored.item.gold;
+  for (const StoredItem& stored : items)
+    golds[{stored.item.suite, stored.item.id}] = stored.item.gold;
   ASSAY_TRY_STATUS(store.for_each([&](const SampleRecord& record) -> Status {
     const Completion& completion = record.completion;
     const Verdict& verdict = record.verdict;

@@ -22,12 +22,14 @@ std::string format_table(const std::vector<Row>& rows) {
   std::vector<size_t> widths(rows.front().cells.size(), 0);
   for (const Row& row : rows) {
     name_width = std::max(name_width, row.name.size());
-    for (size_t i = 0; i < row.cells.size(); ++i) widths[i] = std::max(widths[i], row.cells[i].size());
+    for (size_t i = 0; i < row.cells.size(); ++i)
+      widths[i] = std::max(widths[i], row.cells[i].size());
   }
   std::string out;
   for (const Row& row : rows) {
     out += fmt::format("  {:<{}}", row.name, name_width);
-    for (size_t i = 0; i < row.cells.size(); ++i) out += fmt::format("  {:>{}}", row.cells[i], widths[i]);
+    for (size_t i = 0; i < row.cells.size(); ++i)
+      out += fmt::format("  {:>{}}", row.cells[i], widths[i]);
     out += '\n';
   }
   return out;
@@ -54,7 +56,8 @@ std::vector<PlannedSuite> planned_suites(const OrderedJson& manifest) {
 
 Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) {
   ASSAY_TRY(const auto manifest, store.manifest());
-  if (!manifest) return Error{store.folder() + ": the run was never started; run `assay run` again"};
+  if (!manifest)
+    return Error{store.folder() + ": the run was never started; run `assay run` again"};
   Report report;
   std::vector<PlannedSuite> planned;
   try {
@@ -99,12 +102,13 @@ std::string format_report(const Report& report) {
                             {"questions", "n", "pass@1", "± sampling", "± questions", "cons@n",
                              "mean tokens", "truncated", "no answer"}}};
   for (const SuiteSummary& summary : report.suites) {
-    rows.push_back({summary.suite,
-                    {std::to_string(summary.questions), std::to_string(summary.num_samples),
-                     percent(summary.pass_at_1), fmt::format("{:.2f}", 100 * summary.sampling_se),
-                     fmt::format("{:.2f}", 100 * summary.question_se), percent(summary.cons_at_n),
-                     fmt::format("{:.1f}", summary.mean_tokens),
-                     percent(summary.truncation_rate) + " %", percent(summary.no_answer_rate) + " %"}});
+    rows.push_back(
+        {summary.suite,
+         {std::to_string(summary.questions), std::to_string(summary.num_samples),
+          percent(summary.pass_at_1), fmt::format("{:.2f}", 100 * summary.sampling_se),
+          fmt::format("{:.2f}", 100 * summary.question_se), percent(summary.cons_at_n),
+          fmt::format("{:.1f}", summary.mean_tokens), percent(summary.truncation_rate) + " %",
+          percent(summary.no_answer_rate) + " %"}});
   }
   std::string out = fmt::format("model {}\n\n{}\n", report.model, format_table(rows));
   for (const SuiteSummary& summary : report.suites) {
@@ -118,12 +122,13 @@ std::string format_report(const Report& report) {
   if (report.sample_data) out += "  (on assay's sample data, not on the official questions)\n";
   const SessionStats& sessions = report.sessions;
   if (sessions.wall_s > 0) {
-    out += fmt::format("\n  {} tokens in {}: {:.0f} tokens/s\n", with_commas(sessions.generated_tokens),
-                       format_duration(sessions.wall_s),
+    out += fmt::format("\n  {} tokens in {}: {:.0f} tokens/s\n",
+                       with_commas(sessions.generated_tokens), format_duration(sessions.wall_s),
                        static_cast<double>(sessions.generated_tokens) / sessions.wall_s);
   }
-  out += "\n  pass@1 and cons@n in percent. ± sampling: same questions, new samples; "
-         "± questions: new questions.\n";
+  out +=
+      "\n  pass@1 and cons@n in percent. ± sampling: same questions, new samples; "
+      "± questions: new questions.\n";
   return out;
 }
 
@@ -141,8 +146,10 @@ std::string format_missing(const Report& report, size_t limit) {
   if (report.missing.size() > limit) {
     out += fmt::format("  … and {} more questions\n", report.missing.size() - limit);
   }
-  return fmt::format("the run is incomplete: {} samples of {} questions are missing, so there is no "
-                     "score\n{}", total, report.missing.size(), out);
+  return fmt::format(
+      "the run is incomplete: {} samples of {} questions are missing, so there is no "
+      "score\n{}",
+      total, report.missing.size(), out);
 }
 
 OrderedJson report_json(const Report& report, const OrderedJson& manifest) {

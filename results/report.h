@@ -1,4 +1,5 @@
-// The report of a run: which samples are there, the scores, a table for people and JSON for programs.
+// The report of a run: which samples are there, the scores, a table for people and JSON for
+// programs.
 #pragma once
 
 #include <functional>

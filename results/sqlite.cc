@@ -37,16 +37,24 @@ Error Database::error(std::string_view doing) const {
   switch (code & 0xFF) {
     case SQLITE_FULL:
     case SQLITE_IOERR:
-      hint = "; the disk may be full: what is stored is safe, free some space and run the same "
-             "command again";
+      hint =
+          "; the disk may be full: what is stored is safe, free some space and run the same "
+          "command again";
       break;
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
-    case SQLITE_PERM: hint = "; check that the folder is there and can be written"; break;
+    case SQLITE_PERM:
+      hint = "; check that the folder is there and can be written";
+      break;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: hint = "; the file is damaged or not a run of assay"; break;
-    case SQLITE_BUSY: hint = "; another program holds it"; break;
-    default: break;
+    case SQLITE_NOTADB:
+      hint = "; the file is damaged or not a run of assay";
+      break;
+    case SQLITE_BUSY:
+      hint = "; another program holds it";
+      break;
+    default:
+      break;
   }
   const char* what = handle_ == nullptr ? "out of memory" : sqlite3_errmsg(handle_);
   return Error{fmt::format("{}: cannot {}: {}{}", path_, doing, what, hint)};

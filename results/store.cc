@@ -46,7 +46,8 @@ Result<SampleRecord> read_record(const Statement& row, const std::string& place)
   Verdict& verdict = record.verdict;
   if (!from_string(row.text(5), &completion.finish_reason) ||
       !from_string(row.text(10), &verdict.correctness)) {
-    return Error{place + ": holds a sample that this assay cannot read; use the version that wrote it"};
+    return Error{place +
+                 ": holds a sample that this assay cannot read; use the version that wrote it"};
   }
   verdict.has_answer = row.integer(11) != 0;
   verdict.answer = row.text(12);
@@ -141,9 +142,10 @@ Status RunStore::add_items(const std::vector<StoredItem>& items) {
 }
 
 Result<std::vector<StoredItem>> RunStore::items() {
-  Statement select(state_->database,
-                   "SELECT suite, item_id, ordinal, gold, fields, prompt, prompt_ids, opens_thought "
-                   "FROM items ORDER BY ordinal");
+  Statement select(
+      state_->database,
+      "SELECT suite, item_id, ordinal, gold, fields, prompt, prompt_ids, opens_thought "
+      "FROM items ORDER BY ordinal");
   std::vector<StoredItem> items;
   while (true) {
     ASSAY_TRY(const bool row, select.step());
@@ -271,8 +273,9 @@ Status RunStore::add_session(const SessionStats& session) {
 }
 
 Result<SessionStats> RunStore::total_sessions() {
-  Statement select(state_->database,
-                   "SELECT total(wall_s), total(generated_tokens), total(prefill_tokens) FROM sessions");
+  Statement select(
+      state_->database,
+      "SELECT total(wall_s), total(generated_tokens), total(prefill_tokens) FROM sessions");
   ASSAY_TRY(const bool row, select.step());
   SessionStats total;
   if (row) {

@@ -1,7 +1,7 @@
 // The store of one run: RUN/run.sqlite, in WAL mode, texts compressed with zstd.
 //
-// A record is durable once commit() has returned; a process killed at any moment leaves a store that
-// opens again with every committed record. One process writes a run at a time (RUN/run.lock).
+// A record is durable once commit() has returned; a process killed at any moment leaves a store
+// that opens again with every committed record. One process writes a run at a time (RUN/run.lock).
 #pragma once
 
 #include <functional>

@@ -45,8 +45,9 @@ Status check_prompt(const std::string& prompt, const SuiteData& data, const Json
     const size_t end = prompt.find("}}", at);
     const std::string name = prompt.substr(at + 2, end == std::string::npos ? end : end - at - 2);
     if (std::find(data.fields.begin(), data.fields.end(), name) == data.fields.end()) {
-      return reader.wrong("user", fmt::format("a prompt whose {{{{…}}}} are in data.fields; {} is not",
-                                              quote_for_message(name)));
+      return reader.wrong("user",
+                          fmt::format("a prompt whose {{{{…}}}} are in data.fields; {} is not",
+                                      quote_for_message(name)));
     }
   }
   return {};
@@ -157,10 +158,9 @@ Result<Suite> find_suite(const std::string& name) {
   ASSAY_TRY(const std::vector<std::string> names, suite_names());
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     const std::string guess = nearest(name, names);
-    return Error{fmt::format("--tasks: there is no suite {}{}; `assay suites` lists: {}",
-                             quote_for_message(name),
-                             guess.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", guess),
-                             join(names, ", "))};
+    return Error{fmt::format(
+        "--tasks: there is no suite {}{}; `assay suites` lists: {}", quote_for_message(name),
+        guess.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", guess), join(names, ", "))};
   }
   ASSAY_TRY(const std::string folder, find_resource("suites"));
   return load_suite(folder + "/" + name + ".json");

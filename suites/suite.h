@@ -8,9 +8,8 @@
 //   "data": {
 //     "file": "math500/test.jsonl",        under --data; with "in_tree": true under datasets/
 //     "format": "jsonl",
-//     "id": "unique_id",                   field names of the data set; without "id" the line number
-//     "gold": "answer",
-//     "fields": ["problem"]                what the prompt uses
+//     "id": "unique_id",                   field names of the data set; without "id" the line
+//     number "gold": "answer", "fields": ["problem"]                what the prompt uses
 //   },
 //   "prompt": {
 //     "user": "{{problem}}\n…",            {{field}} is replaced
@@ -61,8 +60,8 @@ struct Suite {
   std::string sha256;  // of the JSON file
 };
 
-// Reads one suite file. An unknown key, a missing one or one of the wrong type is an error that names
-// file and key.
+// Reads one suite file. An unknown key, a missing one or one of the wrong type is an error that
+// names file and key.
 Result<Suite> load_suite(const std::string& path);
 
 // The names of all suites that come with assay, sorted.

@@ -27,7 +27,8 @@ std::string program() { return ASSAY_PROGRAM; }
 std::string smollm2_path() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  const std::string root = cache != nullptr ? cache : std::string(home != nullptr ? home : "") + "/.cache";
+  const std::string root =
+      cache != nullptr ? cache : std::string(home != nullptr ? home : "") + "/.cache";
   return root + "/assay/SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 

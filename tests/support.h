@@ -45,14 +45,14 @@ ProgramResult run_program(const std::string& arguments, const std::string& envir
 }  // namespace assay::testing
 
 // Skips a test that needs data which this machine lacks, and says what brings it.
-#define ASSAY_NEED_DATA(relative)                                                             \
-  const std::string data_path = assay::testing::data_dir() + "/" + (relative);                \
-  if (access(data_path.c_str(), R_OK) != 0)                                                   \
-    GTEST_SKIP() << data_path << " is not there: set ASSAY_DATA to the folder of the suites' data"
+#define ASSAY_NEED_DATA(relative)                                              \
+  const std::string data_path = assay::testing::data_dir() + "/" + (relative); \
+  if (access(data_path.c_str(), R_OK) != 0)                                    \
+  GTEST_SKIP() << data_path << " is not there: set ASSAY_DATA to the folder of the suites' data"
 
-#define ASSAY_NEED_SMOLLM2()                                                                  \
-  if (access(assay::testing::smollm2_path().c_str(), R_OK) != 0)                              \
-    GTEST_SKIP() << "needs SmolLM2: run scripts/fetch_smollm2"
+#define ASSAY_NEED_SMOLLM2()                                     \
+  if (access(assay::testing::smollm2_path().c_str(), R_OK) != 0) \
+  GTEST_SKIP() << "needs SmolLM2: run scripts/fetch_smollm2"
 
 #define ASSERT_OK(expression)                                      \
   if (const auto& assay_result = (expression); !assay_result.ok()) \

@@ -76,9 +76,8 @@ class CpuOps : public Ops {
   }
 
   void swiglu(float* gate, const float* up, int rows, int width) override {
-    over_rows(rows, int64_t{width} * 8, [=, this](int64_t r) {
-      kernels_.swiglu(gate + r * width, up + r * width, width);
-    });
+    over_rows(rows, int64_t{width} * 8,
+              [=, this](int64_t r) { kernels_.swiglu(gate + r * width, up + r * width, width); });
   }
 
   void rope(float* q, float* k, std::span<const BatchRow> rows, int heads, int kv_heads,
@@ -204,8 +203,8 @@ Result<const CpuKernels*> find_kernels(const std::string& isa) {
   if (const CpuKernels* kernels = cpu_kernels(isa)) return kernels;
   std::string names;
   for (const CpuKernels* table : available_cpu_kernels()) names += std::string(" ") + table->isa;
-  return Error{fmt::format("--cpu-isa {}: this machine has{}; choose one of these or auto", isa,
-                           names)};
+  return Error{
+      fmt::format("--cpu-isa {}: this machine has{}; choose one of these or auto", isa, names)};
 }
 
 }  // namespace
@@ -217,8 +216,8 @@ Result<std::string> cpu_isa_name(const std::string& isa) {
 
 Result<std::unique_ptr<Ops>> make_cpu_ops(const CpuOptions& options) {
   ASSAY_TRY(const CpuKernels* kernels, find_kernels(options.isa));
-  const int threads =
-      options.threads > 0 ? options.threads
+  const int threads = options.threads > 0
+                          ? options.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   return std::unique_ptr<Ops>(new CpuOps(*kernels, threads));
 }

@@ -14,8 +14,8 @@ struct CpuOptions {
   std::string isa = "auto";  // auto, avx512, avx2, portable
 };
 
-// Fails when this machine cannot run the instruction set asked for. The result is used by one thread
-// at a time; it spreads its work over `threads` threads, the caller's included.
+// Fails when this machine cannot run the instruction set asked for. The result is used by one
+// thread at a time; it spreads its work over `threads` threads, the caller's included.
 Result<std::unique_ptr<Ops>> make_cpu_ops(const CpuOptions& options);
 
 // The instruction set that `isa` stands for on this machine.

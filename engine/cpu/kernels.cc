@@ -37,7 +37,8 @@ HWY_INLINE void dot_block(const float* w, int64_t w_stride, const float* x, int6
       Part xs[kX];
       for (int i = 0; i < kX; ++i) xs[i] = part_load(x + i * x_stride + k + p * kPartLanes);
       for (int j = 0; j < kW; ++j) {
-        const Part ws = part_load(w + j * w_stride + k + p * kPartLanes);
+        Part ws = part_load(w + j * w_stride + k + p * kPartLanes);
+        part_keep(ws);
         for (int i = 0; i < kX; ++i) {
           sums[i * kW + j][p] = part_fma(xs[i], ws, sums[i * kW + j][p]);
         }
@@ -150,9 +151,8 @@ double exp_sum(const float* x, int64_t count, float shift, float factor, float* 
       for (int p = 0; p < kParts; ++p) {
         const int64_t at = i + p * kPartLanes, left = end - at;
         if (left <= 0) break;
-        const Part value =
-            part_exp(part_mul(part_sub(part_load_n(x + at, left), part_set(shift)),
-                              part_set(factor)));
+        const Part value = part_exp(
+            part_mul(part_sub(part_load_n(x + at, left), part_set(shift)), part_set(factor)));
         part_store_n(value, out + at, left);
         sums[p] = part_add(sums[p], part_load_n(out + at, left));
       }
@@ -184,13 +184,12 @@ HWY_INLINE void weighted_values_block(const float* p, int64_t length, float* con
   Part sums[kBlocks * kParts];
   for (int b = 0; b < kBlocks * kParts; ++b) sums[b] = part_zero();
   for (int64_t t = 0; t < length; ++t) {
-    const float* values =
-        pages[t / kPageTokens] + offset + (t % kPageTokens) * head_dim + start;
+    const float* values = pages[t / kPageTokens] + offset + (t % kPageTokens) * head_dim + start;
     const Part weight = part_set(p[t]);
     for (int b = 0; b < kBlocks * kParts; ++b) {
       const int at = b * kPartLanes;
-      const Part value = kBlocks > 1 ? part_load(values + at)
-                                     : part_load_n(values + at, head_dim - start - at);
+      const Part value =
+          kBlocks > 1 ? part_load(values + at) : part_load_n(values + at, head_dim - start - at);
       sums[b] = part_fma(weight, value, sums[b]);
     }
   }

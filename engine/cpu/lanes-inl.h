@@ -42,6 +42,8 @@ HWY_INLINE Part part_load_n(const float* at, int64_t count) {
   if (count >= kPartLanes) return part_load(at);
   return hn::MaskedLoad(hn::FirstN(D(), static_cast<size_t>(count)), D(), at);
 }
+// Holds a loaded value in its register; GCC would load it again for every use.
+HWY_INLINE void part_keep(Part& value) { asm("" : "+v"(value.raw)); }
 HWY_INLINE void part_store(Part value, float* at) { hn::StoreU(value, D(), at); }
 HWY_INLINE void part_store_n(Part value, float* at, int64_t count) {
   if (count >= kPartLanes) {
@@ -65,6 +67,11 @@ HWY_INLINE Part part_exp2_whole(Part n) {
 }
 HWY_INLINE Part part_zero_below(Part value, Part x, float limit) {
   return hn::IfThenElse(hn::Lt(x, part_set(limit)), part_zero(), value);
+}
+
+// `value`, or x where x is not a number
+HWY_INLINE Part part_keep_nan(Part value, Part x) {
+  return hn::IfThenElse(hn::Eq(x, x), value, x);
 }
 
 using D4 = hn::FixedTag<float, 4>;
@@ -99,6 +106,7 @@ inline Part part_zero() { return 0; }
 inline Part part_set(float value) { return value; }
 inline Part part_load(const float* at) { return *at; }
 inline Part part_load_n(const float* at, int64_t count) { return count > 0 ? *at : 0; }
+inline void part_keep(Part&) {}
 inline void part_store(Part value, float* at) { *at = value; }
 inline void part_store_n(Part value, float* at, int64_t count) {
   if (count > 0) *at = value;
@@ -115,6 +123,7 @@ inline Part part_exp2_whole(Part n) {
   return std::bit_cast<float>(static_cast<uint32_t>(static_cast<int32_t>(n) + 127) << 23);
 }
 inline Part part_zero_below(Part value, Part x, float limit) { return x < limit ? 0 : value; }
+inline Part part_keep_nan(Part value, Part x) { return x == x ? value : x; }
 
 inline float reduce_scalar(const Part (&v)[kParts]) {
   float s4[4];
@@ -137,7 +146,7 @@ HWY_INLINE float reduce_1(const Part (&lanes)[kParts]) {
   return out[0];
 }
 
-// exp(x) for finite x: Cody–Waite reduction and a minimax polynomial of degree 6 (Cephes expf).
+// exp(x); NaN stays NaN: Cody–Waite reduction and a minimax polynomial of degree 6 (Cephes expf).
 HWY_INLINE Part part_exp(Part x) {
   constexpr float kLowest = -87.33654f;  // below it the result is not a normal float
   const Part clamped = part_min(part_max(x, part_set(kLowest)), part_set(88.3762626647949f));
@@ -151,7 +160,7 @@ HWY_INLINE Part part_exp(Part x) {
   p = part_fma(p, r, part_set(1.6666665459e-1f));
   p = part_fma(p, r, part_set(5.0000001201e-1f));
   p = part_add(part_fma(part_mul(r, r), p, r), part_set(1.0f));
-  return part_zero_below(part_mul(p, part_exp2_whole(n)), x, kLowest);
+  return part_keep_nan(part_zero_below(part_mul(p, part_exp2_whole(n)), x, kLowest), x);
 }
 
 }  // namespace HWY_NAMESPACE

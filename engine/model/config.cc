@@ -15,8 +15,9 @@ Status check_config(const ModelConfig& config, const std::string& path) {
   if (!positive(config.layers) || !positive(config.width) || !positive(config.ffn_width) ||
       !positive(config.heads) || !positive(config.kv_heads) || !positive(config.head_dim) ||
       config.vocab_size < 1 || config.context_length < 1) {
-    return Error{path + ": the model's sizes (layers, width, heads, vocabulary, context) must be "
-                        "positive and sane; the file is damaged"};
+    return Error{path +
+                 ": the model's sizes (layers, width, heads, vocabulary, context) must be "
+                 "positive and sane; the file is damaged"};
   }
   if (config.heads % config.kv_heads != 0) {
     return Error{fmt::format("{}: {} attention heads cannot share {} KV heads", path, config.heads,
@@ -78,8 +79,9 @@ Result<ModelConfig> config_from_gguf(const GgufFile& file) {
   if (file.has(prefix + "rope.dimension_count")) {
     ASSAY_TRY(const int rotated, get("rope.dimension_count"));
     if (rotated != config.head_dim) {
-      return Error{fmt::format("{}: partial rotary embedding ({} of {} dimensions) is not supported",
-                               file.path(), rotated, config.head_dim)};
+      return Error{
+          fmt::format("{}: partial rotary embedding ({} of {} dimensions) is not supported",
+                      file.path(), rotated, config.head_dim)};
     }
   }
   const auto scaling = file.text(prefix + "rope.scaling.type");
@@ -90,8 +92,7 @@ Result<ModelConfig> config_from_gguf(const GgufFile& file) {
   ASSAY_TRY(const GgufArray tokens, file.array("tokenizer.ggml.tokens"));
   config.vocab_size = static_cast<int>(std::min<uint64_t>(tokens.count, INT32_MAX));
   // llama.cpp's converter permutes the q and k rows of llama models for this rotation.
-  config.rope_pairs =
-      config.architecture == "llama" ? RopePairs::kNeighbours : RopePairs::kHalves;
+  config.rope_pairs = config.architecture == "llama" ? RopePairs::kNeighbours : RopePairs::kHalves;
   ASSAY_TRY_STATUS(check_config(config, file.path()));
   return config;
 }
@@ -113,9 +114,13 @@ Result<ModelConfig> config_from_json(const std::string& path) {
   ASSAY_TRY(config.vocab_size, get("vocab_size"));
   ASSAY_TRY(config.context_length, get("max_position_embeddings"));
   config.kv_heads = config.heads;
-  if (reader.has("num_key_value_heads")) { ASSAY_TRY(config.kv_heads, get("num_key_value_heads")); }
+  if (reader.has("num_key_value_heads")) {
+    ASSAY_TRY(config.kv_heads, get("num_key_value_heads"));
+  }
   config.head_dim = config.heads > 0 ? config.width / config.heads : 0;
-  if (reader.any("head_dim").is_number()) { ASSAY_TRY(config.head_dim, get("head_dim")); }
+  if (reader.any("head_dim").is_number()) {
+    ASSAY_TRY(config.head_dim, get("head_dim"));
+  }
   ASSAY_TRY(const double eps, reader.number("rms_norm_eps"));
   config.norm_eps = static_cast<float>(eps);
   ASSAY_TRY(config.rope_theta, reader.number_or("rope_theta", 10000));
@@ -127,7 +132,9 @@ Result<ModelConfig> config_from_json(const std::string& path) {
     ASSAY_TRY_STATUS(rope_reader.must_be_object());
     ASSAY_TRY(config.rope_theta, rope_reader.number_or("rope_theta", config.rope_theta));
     ASSAY_TRY(std::string type, rope_reader.text_or("rope_type", ""));
-    if (type.empty()) { ASSAY_TRY(type, rope_reader.text_or("type", "default")); }
+    if (type.empty()) {
+      ASSAY_TRY(type, rope_reader.text_or("type", "default"));
+    }
     if (type != "default") {
       return Error{fmt::format("{}: {} of type {} is not supported yet", path, key,
                                quote_for_message(type))};

@@ -12,11 +12,11 @@ namespace assay {
 struct ModelConfig {
   std::string architecture;  // "llama" or "qwen2"
   int layers = 0;
-  int width = 0;        // hidden size
-  int ffn_width = 0;    // intermediate size
+  int width = 0;      // hidden size
+  int ffn_width = 0;  // intermediate size
   int heads = 0;
-  int kv_heads = 0;     // divides heads
-  int head_dim = 0;     // even
+  int kv_heads = 0;  // divides heads
+  int head_dim = 0;  // even
   int vocab_size = 0;
   int context_length = 0;
   double rope_theta = 10000;

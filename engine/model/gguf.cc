@@ -13,39 +13,69 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "GGUF files are read as little-endian");
 
 enum Type : uint32_t {
-  kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
 };
 
 constexpr uint64_t kMaxEntries = 1'000'000;
 
 size_t scalar_bytes(uint32_t type) {
   switch (type) {
-    case kU8: case kI8: case kBool: return 1;
-    case kU16: case kI16: return 2;
-    case kU32: case kI32: case kF32: return 4;
-    case kU64: case kI64: case kF64: return 8;
-    default: return 0;
+    case kU8:
+    case kI8:
+    case kBool:
+      return 1;
+    case kU16:
+    case kI16:
+      return 2;
+    case kU32:
+    case kI32:
+    case kF32:
+      return 4;
+    case kU64:
+    case kI64:
+    case kF64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
 const char* type_name(uint32_t code) {
   constexpr const char* kNames[] = {
-      "F32",     "F16",     "Q4_0",   "Q4_1",   nullptr,  nullptr,  "Q5_0",  "Q5_1",
-      "Q8_0",    "Q8_1",    "Q2_K",   "Q3_K",   "Q4_K",   "Q5_K",   "Q6_K",  "Q8_K",
-      "IQ2_XXS", "IQ2_XS",  "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",  "IQ2_S", "IQ4_XS",
-      "I8",      "I16",     "I32",    "I64",    "F64",    "IQ1_M",  "BF16"};
+      "F32",     "F16",    "Q4_0",    "Q4_1",  nullptr,  nullptr, "Q5_0",  "Q5_1",
+      "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",  "Q8_K",
+      "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
+      "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16"};
   if (code < std::size(kNames) && kNames[code] != nullptr) return kNames[code];
   return "unknown";
 }
 
 std::optional<DType> to_dtype(uint32_t code) {
   switch (code) {
-    case 0: return DType::kF32;
-    case 1: return DType::kF16;
-    case 3: return DType::kQ4_1;
-    case 8: return DType::kQ8_0;
-    case 30: return DType::kBF16;
-    default: return std::nullopt;
+    case 0:
+      return DType::kF32;
+    case 1:
+      return DType::kF16;
+    case 3:
+      return DType::kQ4_1;
+    case 8:
+      return DType::kQ8_0;
+    case 30:
+      return DType::kBF16;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -102,20 +132,34 @@ bool skip_array(Cursor& cursor, uint32_t type, uint64_t count) {
 std::optional<GgufValue> read_value(Cursor& cursor, std::string_view file) {
   const auto type = cursor.get<uint32_t>();
   switch (type) {
-    case kU8: return GgufValue(uint64_t{cursor.get<uint8_t>()});
-    case kI8: return GgufValue(int64_t{cursor.get<int8_t>()});
-    case kU16: return GgufValue(uint64_t{cursor.get<uint16_t>()});
-    case kI16: return GgufValue(int64_t{cursor.get<int16_t>()});
-    case kU32: return GgufValue(uint64_t{cursor.get<uint32_t>()});
-    case kI32: return GgufValue(int64_t{cursor.get<int32_t>()});
-    case kU64: return GgufValue(cursor.get<uint64_t>());
-    case kI64: return GgufValue(cursor.get<int64_t>());
-    case kF32: return GgufValue(double{cursor.get<float>()});
-    case kF64: return GgufValue(cursor.get<double>());
-    case kBool: return GgufValue(cursor.get<uint8_t>() != 0);
-    case kString: return GgufValue(cursor.text());
-    case kArray: break;
-    default: return std::nullopt;
+    case kU8:
+      return GgufValue(uint64_t{cursor.get<uint8_t>()});
+    case kI8:
+      return GgufValue(int64_t{cursor.get<int8_t>()});
+    case kU16:
+      return GgufValue(uint64_t{cursor.get<uint16_t>()});
+    case kI16:
+      return GgufValue(int64_t{cursor.get<int16_t>()});
+    case kU32:
+      return GgufValue(uint64_t{cursor.get<uint32_t>()});
+    case kI32:
+      return GgufValue(int64_t{cursor.get<int32_t>()});
+    case kU64:
+      return GgufValue(cursor.get<uint64_t>());
+    case kI64:
+      return GgufValue(cursor.get<int64_t>());
+    case kF32:
+      return GgufValue(double{cursor.get<float>()});
+    case kF64:
+      return GgufValue(cursor.get<double>());
+    case kBool:
+      return GgufValue(cursor.get<uint8_t>() != 0);
+    case kString:
+      return GgufValue(cursor.text());
+    case kArray:
+      break;
+    default:
+      return std::nullopt;
   }
   GgufArray array;
   array.type = cursor.get<uint32_t>();
@@ -158,8 +202,8 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
   cursor.take(4);
   const auto version = cursor.get<uint32_t>();
   if (version < 2 || version > 3) {
-    return Error{fmt::format("{}: GGUF version {} is not supported; versions 2 and 3 are", path,
-                             version)};
+    return Error{
+        fmt::format("{}: GGUF version {} is not supported; versions 2 and 3 are", path, version)};
   }
   const auto tensor_count = cursor.get<uint64_t>();
   const auto metadata_count = cursor.get<uint64_t>();
@@ -183,7 +227,9 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
     const std::string name(cursor.text());
     GgufTensor tensor;
     const auto dimensions = cursor.get<uint32_t>();
-    if (dimensions > 4) return damaged(fmt::format("tensor {} has {} dimensions", quote_for_message(name), dimensions));
+    if (dimensions > 4)
+      return damaged(
+          fmt::format("tensor {} has {} dimensions", quote_for_message(name), dimensions));
     for (uint32_t d = 0; d < dimensions; ++d) tensor.shape.push_back(cursor.get<uint64_t>());
     tensor.type_code = cursor.get<uint32_t>();
     tensor.offset = cursor.get<uint64_t>();
@@ -206,10 +252,10 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
   for (auto& [name, tensor] : gguf.tensors_) {
     if (tensor.offset % alignment != 0 || tensor.offset > file.size() ||
         data_start + tensor.offset > file.size()) {
-      return Error{fmt::format("{}: tensor {} begins at byte {}, beyond the file's {} bytes or "
-                               "misaligned; the file is truncated or damaged, download it again",
-                               path, quote_for_message(name), data_start + tensor.offset,
-                               file.size())};
+      return Error{
+          fmt::format("{}: tensor {} begins at byte {}, beyond the file's {} bytes or "
+                      "misaligned; the file is truncated or damaged, download it again",
+                      path, quote_for_message(name), data_start + tensor.offset, file.size())};
     }
     tensor.offset += data_start;
   }
@@ -269,9 +315,10 @@ Result<Weight> GgufFile::tensor(const std::string& name) const {
   const GgufTensor& tensor = found->second;
   const auto dtype = to_dtype(tensor.type_code);
   if (!dtype) {
-    return Error{fmt::format("{}: tensor {} has type {} ({}), which is not supported; supported "
-                             "are F32, F16, BF16, Q8_0, Q4_1",
-                             path_, name, type_name(tensor.type_code), tensor.type_code)};
+    return Error{
+        fmt::format("{}: tensor {} has type {} ({}), which is not supported; supported "
+                    "are F32, F16, BF16, Q8_0, Q4_1",
+                    path_, name, type_name(tensor.type_code), tensor.type_code)};
   }
   constexpr uint64_t kMaxSide = uint64_t{1} << 32;
   Weight weight;
@@ -279,7 +326,8 @@ Result<Weight> GgufFile::tensor(const std::string& name) const {
   const auto bad_shape = [&](std::string_view what) {
     return Error{fmt::format("{}: tensor {} {}; the file is damaged", path_, name, what)};
   };
-  if (tensor.shape.empty() || tensor.shape.size() > 2) return bad_shape("is not 1- or 2-dimensional");
+  if (tensor.shape.empty() || tensor.shape.size() > 2)
+    return bad_shape("is not 1- or 2-dimensional");
   for (const uint64_t side : tensor.shape) {
     if (side == 0 || side > kMaxSide) return bad_shape("has an impossible size");
   }
@@ -290,10 +338,10 @@ Result<Weight> GgufFile::tensor(const std::string& name) const {
   const uint64_t row_bytes = weight.row_bytes();
   const uint64_t available = file_.bytes().size() - tensor.offset;
   if (static_cast<uint64_t>(weight.rows) > available / row_bytes) {
-    return Error{fmt::format("{}: tensor {} needs {} rows of {} bytes from byte {}, beyond the "
-                             "file's {} bytes; the file is truncated, download it again",
-                             path_, name, weight.rows, row_bytes, tensor.offset,
-                             file_.bytes().size())};
+    return Error{
+        fmt::format("{}: tensor {} needs {} rows of {} bytes from byte {}, beyond the "
+                    "file's {} bytes; the file is truncated, download it again",
+                    path_, name, weight.rows, row_bytes, tensor.offset, file_.bytes().size())};
   }
   weight.data = reinterpret_cast<const uint8_t*>(file_.bytes().data()) + tensor.offset;
   return weight;

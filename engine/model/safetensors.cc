@@ -19,8 +19,9 @@ Result<SafetensorsModel> SafetensorsModel::open(const std::string& folder) {
     return model;
   }
   if (!file_exists(index_path)) {
-    return Error{folder + ": holds neither model.safetensors nor model.safetensors.index.json; "
-                          "name a folder with a Hugging Face model, or a .gguf file"};
+    return Error{folder +
+                 ": holds neither model.safetensors nor model.safetensors.index.json; "
+                 "name a folder with a Hugging Face model, or a .gguf file"};
   }
   ASSAY_TRY(const Json index, read_json_file(index_path));
   const auto map = index.find("weight_map");
@@ -73,8 +74,10 @@ Status SafetensorsModel::add_file(const std::string& path) {
     }
     const uint64_t begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
     if (begin > end || end > data.size()) {
-      return Error{fmt::format("{} lies at bytes {}–{} of {}; the file is truncated, download it "
-                               "again", place, begin, end, data.size())};
+      return Error{
+          fmt::format("{} lies at bytes {}–{} of {}; the file is truncated, download it "
+                      "again",
+                      place, begin, end, data.size())};
     }
     tensor.bytes = data.substr(begin, end - begin);
     if (!tensors_.emplace(name, tensor).second) return Error{place + " stands twice"};

@@ -1,6 +1,6 @@
 // Reader of safetensors files (format: huggingface/safetensors README): an 8-byte header length, a
-// JSON header, then the data. Several shards are joined by model.safetensors.index.json. Headers are
-// not trusted.
+// JSON header, then the data. Several shards are joined by model.safetensors.index.json. Headers
+// are not trusted.
 #pragma once
 
 #include <map>

@@ -54,7 +54,8 @@ void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> w
     std::copy_n(x_ + int64_t{wanted[i]} * width, width, projected_ + i * width);
   }
   const int out_rows = static_cast<int>(wanted.size());
-  ops_.rms_norm(projected_, weights_.output_norm.data(), config_.norm_eps, out_rows, width, normed_);
+  ops_.rms_norm(projected_, weights_.output_norm.data(), config_.norm_eps, out_rows, width,
+                normed_);
   ops_.matmul(normed_, out_rows, weights_.lm_head, nullptr, logits);  // [wanted, vocab_size]
 }
 
@@ -64,7 +65,8 @@ void Transformer::attention_block(const LayerWeights& layer, int index,
   const KvView kv = {page_floats() / config_.layers * index, config_.kv_heads, config_.head_dim};
   ops_.rms_norm(x_, layer.attention_norm.data(), config_.norm_eps, count, config_.width, normed_);
   ops_.matmul(normed_, count, layer.q, data_or_null(layer.q_bias), q_);  // [rows, heads·head_dim]
-  ops_.matmul(normed_, count, layer.k, data_or_null(layer.k_bias), k_);  // [rows, kv_heads·head_dim]
+  ops_.matmul(normed_, count, layer.k, data_or_null(layer.k_bias),
+              k_);  // [rows, kv_heads·head_dim]
   ops_.matmul(normed_, count, layer.v, data_or_null(layer.v_bias), v_);
   ops_.rope(q_, k_, rows, config_.heads, config_.kv_heads, config_.head_dim, config_.rope_theta,
             config_.rope_pairs);

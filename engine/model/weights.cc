@@ -24,20 +24,41 @@ struct Names {
   const char *attention_norm, *ffn_norm, *q, *k, *v, *output, *gate, *up, *down;
 };
 
-constexpr Names kGgufNames = {
-    "token_embd.weight", "output_norm.weight", "output.weight", "blk.{}.",
-    "attn_norm", "ffn_norm", "attn_q", "attn_k", "attn_v", "attn_output",
-    "ffn_gate", "ffn_up", "ffn_down"};
-constexpr Names kHfNames = {
-    "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", "model.layers.{}.",
-    "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj",
-    "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+constexpr Names kGgufNames = {"token_embd.weight",
+                              "output_norm.weight",
+                              "output.weight",
+                              "blk.{}.",
+                              "attn_norm",
+                              "ffn_norm",
+                              "attn_q",
+                              "attn_k",
+                              "attn_v",
+                              "attn_output",
+                              "ffn_gate",
+                              "ffn_up",
+                              "ffn_down"};
+constexpr Names kHfNames = {"model.embed_tokens.weight",
+                            "model.norm.weight",
+                            "lm_head.weight",
+                            "model.layers.{}.",
+                            "input_layernorm",
+                            "post_attention_layernorm",
+                            "self_attn.q_proj",
+                            "self_attn.k_proj",
+                            "self_attn.v_proj",
+                            "self_attn.o_proj",
+                            "mlp.gate_proj",
+                            "mlp.up_proj",
+                            "mlp.down_proj"};
 
 class Loader {
  public:
   Loader(const ModelConfig& config, const Names& names, std::string path, FindTensor find,
          HasTensor has)
-      : config_(config), names_(names), path_(std::move(path)), find_(std::move(find)),
+      : config_(config),
+        names_(names),
+        path_(std::move(path)),
+        find_(std::move(find)),
         has_(std::move(has)) {}
 
   Result<ModelWeights> load() {
@@ -84,9 +105,10 @@ class Loader {
   Result<Weight> matrix(const std::string& name, int64_t rows, int64_t columns) {
     ASSAY_TRY(const Weight weight, find_(name));
     if (weight.rows != rows || weight.columns != columns) {
-      return Error{fmt::format("{}: tensor {} is {}×{} where the configuration says {}×{}; the file "
-                               "is damaged or of another model",
-                               path_, name, weight.rows, weight.columns, rows, columns)};
+      return Error{
+          fmt::format("{}: tensor {} is {}×{} where the configuration says {}×{}; the file "
+                      "is damaged or of another model",
+                      path_, name, weight.rows, weight.columns, rows, columns)};
     }
     return weight;
   }
@@ -110,12 +132,16 @@ class Loader {
                         ? std::bit_cast<float>(uint32_t{bits} << 16)
                         : static_cast<float>(std::bit_cast<_Float16>(bits));
       } else {
-        return Error{fmt::format("{}: tensor {} has type {}; F32, F16 or BF16 is expected for a "
-                                 "vector", path_, name, to_string(weight.dtype))};
+        return Error{
+            fmt::format("{}: tensor {} has type {}; F32, F16 or BF16 is expected for a "
+                        "vector",
+                        path_, name, to_string(weight.dtype))};
       }
       if (!std::isfinite(values[i])) {
-        return Error{fmt::format("{}: tensor {} holds a value that is not finite; the file is "
-                                 "damaged", path_, name)};
+        return Error{
+            fmt::format("{}: tensor {} holds a value that is not finite; the file is "
+                        "damaged",
+                        path_, name)};
       }
     }
     return values;
@@ -142,9 +168,10 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
     files.safetensors = std::make_unique<SafetensorsModel>(std::move(safetensors));
     const SafetensorsModel& source = *files.safetensors;
     ASSAY_TRY(files.weights,
-              Loader(files.config, kHfNames, path,
-                     [&source](const std::string& name) { return source.tensor(name); },
-                     [&source](const std::string& name) { return source.has_tensor(name); })
+              Loader(
+                  files.config, kHfNames, path,
+                  [&source](const std::string& name) { return source.tensor(name); },
+                  [&source](const std::string& name) { return source.has_tensor(name); })
                   .load());
     return files;
   }
@@ -153,9 +180,10 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
   const GgufFile& source = *files.gguf;
   ASSAY_TRY(files.config, config_from_gguf(source));
   ASSAY_TRY(files.weights,
-            Loader(files.config, kGgufNames, path,
-                   [&source](const std::string& name) { return source.tensor(name); },
-                   [&source](const std::string& name) { return source.has_tensor(name); })
+            Loader(
+                files.config, kGgufNames, path,
+                [&source](const std::string& name) { return source.tensor(name); },
+                [&source](const std::string& name) { return source.has_tensor(name); })
                 .load());
   return files;
 }

@@ -15,13 +15,13 @@ namespace assay {
 
 struct LayerWeights {
   std::vector<float> attention_norm, ffn_norm;  // [width]
-  Weight q, k, v, output;                       // [heads·head_dim, width], …, [width, heads·head_dim]
-  std::vector<float> q_bias, k_bias, v_bias;    // empty without biases
-  Weight gate, up, down;                        // [ffn_width, width] ×2, [width, ffn_width]
+  Weight q, k, v, output;  // [heads·head_dim, width], …, [width, heads·head_dim]
+  std::vector<float> q_bias, k_bias, v_bias;  // empty without biases
+  Weight gate, up, down;                      // [ffn_width, width] ×2, [width, ffn_width]
 };
 
 struct ModelWeights {
-  Weight embedding;                // [vocab_size, width]
+  Weight embedding;  // [vocab_size, width]
   std::vector<LayerWeights> layers;
   std::vector<float> output_norm;  // [width]
   Weight lm_head;                  // [vocab_size, width]; the embedding when tied

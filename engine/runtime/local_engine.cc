@@ -34,9 +34,10 @@ Result<std::unique_ptr<LocalModel>> LocalModel::open(const std::string& path) {
     ASSAY_TRY(model->tokenizer, Tokenizer::from_folder(path));
   }
   if (model->tokenizer.size() > model->files.config.vocab_size) {
-    return Error{fmt::format("{}: the tokenizer has {} tokens, the model only {}; they do not "
-                             "belong together",
-                             path, model->tokenizer.size(), model->files.config.vocab_size)};
+    return Error{
+        fmt::format("{}: the tokenizer has {} tokens, the model only {}; they do not "
+                    "belong together",
+                    path, model->tokenizer.size(), model->files.config.vocab_size)};
   }
   if (!model->tokenizer.chat_template().empty()) {
     ASSAY_TRY(model->chat_template, ChatTemplate::parse(model->tokenizer.chat_template(), path));
@@ -52,8 +53,7 @@ LocalEngine::LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops,
   const double budget = options.kv_cache_gib > 0
                             ? options.kv_cache_gib * 0x1p30
                             : static_cast<double>(available_memory_bytes()) / 2;
-  const double pages =
-      budget / static_cast<double>(transformer_.page_floats() * sizeof(float));
+  const double pages = budget / static_cast<double>(transformer_.page_floats() * sizeof(float));
   scheduler_options_.batch_size = options.batch_size;
   scheduler_options_.max_pages = static_cast<int>(std::clamp(pages, 1.0, 1e9));
 }

@@ -79,9 +79,10 @@ Status Scheduler::admit(RequestSource& source, CompletionSink& sink,
         continue;
       }
       sequence->finish = FinishReason::kError;
-      sequence->error = fmt::format("the KV cache ({} pages of {} tokens) is too small for this "
-                                    "prompt and what follows it; raise --kv-cache-gib",
-                                    cache_.max_pages(), kPageTokens);
+      sequence->error = fmt::format(
+          "the KV cache ({} pages of {} tokens) is too small for this "
+          "prompt and what follows it; raise --kv-cache-gib",
+          cache_.max_pages(), kPageTokens);
       ASSAY_TRY_STATUS(deliver(*sequence, sink));
       continue;
     }
@@ -107,8 +108,7 @@ bool Scheduler::has_room_for(const Sequence& sequence) const {
   if (active_.empty()) return true;
   const auto group = groups_.find(sequence.request.prompt.get());
   const bool cached = group != groups_.end() && !group->second.expired();
-  return cache_.free_pages() >=
-         pages_to_start(sequence, cached) + static_cast<int>(active_.size());
+  return cache_.free_pages() >= pages_to_start(sequence, cached) + static_cast<int>(active_.size());
 }
 
 bool Scheduler::start(Sequence& sequence) {
@@ -180,9 +180,10 @@ void Scheduler::reserve_step() {
       if (drop_idle_prompt()) continue;
       if (active_.size() == 1) {
         sequence.finish = FinishReason::kError;
-        sequence.error = fmt::format("the KV cache ({} pages of {} tokens) cannot hold this "
-                                     "sequence alone; raise --kv-cache-gib",
-                                     cache_.max_pages(), kPageTokens);
+        sequence.error = fmt::format(
+            "the KV cache ({} pages of {} tokens) cannot hold this "
+            "sequence alone; raise --kv-cache-gib",
+            cache_.max_pages(), kPageTokens);
         break;
       }
       ++stats_.preemptions;
@@ -212,9 +213,8 @@ void Scheduler::step() {
   ++stats_.steps;
   const int64_t vocab_size = model_.config().vocab_size;
   std::vector<SampledToken> sampled(running.size());
-  ops_.for_each(static_cast<int>(running.size()), [&](int i) {
-    sampled[i] = sample(*running[i], logits_.get() + i * vocab_size);
-  });
+  ops_.for_each(static_cast<int>(running.size()),
+                [&](int i) { sampled[i] = sample(*running[i], logits_.get() + i * vocab_size); });
   for (size_t i = 0; i < running.size(); ++i) accept_token(*running[i], sampled[i]);
 }
 

@@ -86,7 +86,7 @@ class Scheduler {
   EngineStats& stats_;
   KvCache cache_;
   Sampler sampler_;
-  std::vector<SequencePtr> active_;   // in order of admission
+  std::vector<SequencePtr> active_;  // in order of admission
   std::deque<SequencePtr> preempted_;
   std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
   std::map<const Prompt*, std::weak_ptr<PromptGroup>> groups_;

@@ -37,7 +37,8 @@ class PreTokenizer {
     // The pattern had `\s+(?!\S)`, which RE2 cannot say: white space before a word leaves its last
     // character to the word.
     bool leave_last_space = false;
-    bool newlines_apart = false;  // …unless the pattern takes line ends in an alternative of its own
+    bool newlines_apart =
+        false;  // …unless the pattern takes line ends in an alternative of its own
   };
 
   Status add_pattern(const std::string& pattern, const std::string& place);

@@ -57,6 +57,7 @@ class Tokenizer {
     int32_t result;
   };
 
+  static Result<Tokenizer> read_folder(const std::string& folder);
   // Takes tokens as the files spell them (bytes mapped to printable characters).
   Status set_vocabulary(const std::vector<std::string_view>& spelled, std::vector<Kind> kinds,
                         const std::string& place);

@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kMaxVocabulary = 4'000'000;
 
-// GPT-2's map of bytes to printable characters: the printable bytes stand for themselves, the others
-// for U+0100 and up, in order.
+// GPT-2's map of bytes to printable characters: the printable bytes stand for themselves, the
+// others for U+0100 and up, in order.
 const std::array<uint32_t, 256>& byte_characters() {
   static const std::array<uint32_t, 256> kMap = [] {
     std::array<uint32_t, 256> map{};
@@ -63,8 +63,8 @@ Status Tokenizer::set_vocabulary(const std::vector<std::string_view>& spelled,
   tokens_.resize(spelled.size());
   for (size_t id = 0; id < spelled.size(); ++id) {
     tokens_[id].kind = kinds[id];
-    tokens_[id].bytes = kinds[id] == Kind::kNormal ? spelled_to_bytes(spelled[id])
-                                                   : std::string(spelled[id]);
+    tokens_[id].bytes =
+        kinds[id] == Kind::kNormal ? spelled_to_bytes(spelled[id]) : std::string(spelled[id]);
   }
   for (int32_t id = 0; id < size(); ++id) ids_.emplace(tokens_[id].bytes, id);
   for (int b = 0; b < 256; ++b) {
@@ -72,8 +72,9 @@ Status Tokenizer::set_vocabulary(const std::vector<std::string_view>& spelled,
     byte_ids_[b] = find({&byte, 1}).value_or(-1);
   }
   if (byte_ids_[static_cast<uint8_t>('a')] < 0 || byte_ids_[static_cast<uint8_t>(' ')] < 0) {
-    return Error{place + ": not a byte-level vocabulary (the bytes of \"a\" and \" \" have no "
-                         "token); byte-level BPE tokenizers are supported"};
+    return Error{place +
+                 ": not a byte-level vocabulary (the bytes of \"a\" and \" \" have no "
+                 "token); byte-level BPE tokenizers are supported"};
   }
   return {};
 }
@@ -84,13 +85,14 @@ Status Tokenizer::add_merge(std::string_view left, std::string_view right, int32
   const auto left_id = find(left_bytes), right_id = find(right_bytes);
   const auto result = find(left_bytes + right_bytes);
   if (!left_id || !right_id || !result) {
-    return Error{fmt::format("{}: merge {} joins {} and {}, which (or whose union) have no token; "
-                             "the tokenizer is damaged",
-                             place, rank, quote_for_message(left), quote_for_message(right))};
+    return Error{
+        fmt::format("{}: merge {} joins {} and {}, which (or whose union) have no token; "
+                    "the tokenizer is damaged",
+                    place, rank, quote_for_message(left), quote_for_message(right))};
   }
-  merges_.try_emplace(uint64_t{static_cast<uint32_t>(*left_id)} << 32 |
-                          static_cast<uint32_t>(*right_id),
-                      Merge{rank, *result});
+  merges_.try_emplace(
+      uint64_t{static_cast<uint32_t>(*left_id)} << 32 | static_cast<uint32_t>(*right_id),
+      Merge{rank, *result});
   return {};
 }
 
@@ -98,14 +100,15 @@ Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
   Tokenizer tokenizer;
   ASSAY_TRY(const std::string model, file.text("tokenizer.ggml.model"));
   if (model != "gpt2") {
-    return Error{fmt::format("{}: tokenizer.ggml.model {} is not supported; gpt2 (byte-level BPE) "
-                             "is", file.path(), quote_for_message(model))};
+    return Error{
+        fmt::format("{}: tokenizer.ggml.model {} is not supported; gpt2 (byte-level BPE) "
+                    "is",
+                    file.path(), quote_for_message(model))};
   }
-  const std::string pre = file.has("tokenizer.ggml.pre")
-                              ? file.text("tokenizer.ggml.pre").ok()
-                                    ? *file.text("tokenizer.ggml.pre")
-                                    : std::string("?")
-                              : std::string("default");
+  const std::string pre = file.has("tokenizer.ggml.pre") ? file.text("tokenizer.ggml.pre").ok()
+                                                               ? *file.text("tokenizer.ggml.pre")
+                                                               : std::string("?")
+                                                         : std::string("default");
   ASSAY_TRY(tokenizer.pre_tokenizer_, PreTokenizer::from_gguf_name(pre, file.path()));
   // llama.cpp keeps words whole for Llama 3's vocabulary, whose merges cannot build all its tokens.
   tokenizer.whole_words_first_ = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
@@ -133,8 +136,8 @@ Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
       return Error{fmt::format("{}: merge {} ({}) is not a pair", file.path(), rank,
                                quote_for_message(merge))};
     }
-    ASSAY_TRY_STATUS(tokenizer.add_merge(merge.substr(0, space), merge.substr(space + 1), rank++,
-                                         file.path()));
+    ASSAY_TRY_STATUS(
+        tokenizer.add_merge(merge.substr(0, space), merge.substr(space + 1), rank++, file.path()));
   }
   const auto id_of = [&](const char* key) -> std::optional<int32_t> {
     const auto id = file.integer(key);
@@ -177,6 +180,15 @@ Status Tokenizer::read_added_tokens(const Json& json, std::vector<std::string>& 
 }
 
 Result<Tokenizer> Tokenizer::from_folder(const std::string& folder) {
+  try {
+    return read_folder(folder);
+  } catch (const Json::exception& error) {
+    return Error{fmt::format("{}/tokenizer.json: a value has the wrong type ({}); the file is damaged",
+                             folder, to_valid_utf8(error.what()))};
+  }
+}
+
+Result<Tokenizer> Tokenizer::read_folder(const std::string& folder) {
   Tokenizer tokenizer;
   const std::string path = folder + "/tokenizer.json";
   ASSAY_TRY(const Json json, read_json_file(path));
@@ -186,7 +198,8 @@ Result<Tokenizer> Tokenizer::from_folder(const std::string& folder) {
   const Json& model = json["model"];
   if (model.value("type", "BPE") != "BPE" || !model.contains("vocab") ||
       !model["vocab"].is_object()) {
-    return Error{path + ": model: a BPE vocabulary is expected; other tokenizers are not supported"};
+    return Error{path +
+                 ": model: a BPE vocabulary is expected; other tokenizers are not supported"};
   }
   if (json.contains("normalizer") && !json["normalizer"].is_null()) {
     if (!json["normalizer"].is_object() || json["normalizer"].value("type", "") != "NFC") {
@@ -214,17 +227,21 @@ Result<Tokenizer> Tokenizer::from_folder(const std::string& folder) {
     spelled[at] = token;
   }
   std::vector<Kind> kinds(spelled.size(), Kind::kNormal);
-  ASSAY_TRY_STATUS(tokenizer.read_added_tokens(json.value("added_tokens", Json()), spelled, kinds, path));
+  ASSAY_TRY_STATUS(
+      tokenizer.read_added_tokens(json.value("added_tokens", Json()), spelled, kinds, path));
   seen.resize(spelled.size(), false);
   for (size_t id = 0; id < spelled.size(); ++id) {
     if (!seen[id] && kinds[id] == Kind::kNormal) {
-      return Error{fmt::format("{}: the vocabulary has a gap: no token has id {}; the file is "
-                               "damaged", path, id)};
+      return Error{
+          fmt::format("{}: the vocabulary has a gap: no token has id {}; the file is "
+                      "damaged",
+                      path, id)};
     }
   }
   std::vector<std::string_view> views(spelled.begin(), spelled.end());
   ASSAY_TRY_STATUS(tokenizer.set_vocabulary(views, std::move(kinds), path));
   const Json merges = model.value("merges", Json::array());
+  if (!merges.is_array()) return Error{path + ": model.merges must be a list"};
   for (size_t i = 0; i < merges.size(); ++i) {
     const Json& merge = merges[i];
     const int32_t rank = static_cast<int32_t>(i);
@@ -233,7 +250,8 @@ Result<Tokenizer> Tokenizer::from_folder(const std::string& folder) {
       const size_t space = text.find(' ', 1);
       if (space != std::string::npos) {
         const std::string_view view = text;
-        ASSAY_TRY_STATUS(tokenizer.add_merge(view.substr(0, space), view.substr(space + 1), rank, path));
+        ASSAY_TRY_STATUS(
+            tokenizer.add_merge(view.substr(0, space), view.substr(space + 1), rank, path));
         continue;
       }
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&

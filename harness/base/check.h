@@ -4,11 +4,12 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define CHECK(condition)                                                                 \
-  do {                                                                                   \
-    if (!(condition)) {                                                                  \
-      std::fprintf(stderr, "assay: internal error at %s:%d: %s does not hold; please report this.\n", \
-                   __FILE__, __LINE__, #condition);                                      \
-      std::abort();                                                                      \
-    }                                                                                    \
+#define CHECK(condition)                                                                      \
+  do {                                                                                        \
+    if (!(condition)) {                                                                       \
+      std::fprintf(stderr,                                                                    \
+                   "assay: internal error at %s:%d: %s does not hold; please report this.\n", \
+                   __FILE__, __LINE__, #condition);                                           \
+      std::abort();                                                                           \
+    }                                                                                         \
   } while (false)

@@ -50,8 +50,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (!S_ISREG(info.st_mode)) return Error{path + ": not a regular file; name the file itself"};
   MappedFile mapped;
   if (info.st_size == 0) return mapped;
-  void* data = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE,
-                      file.get(), 0);
+  void* data =
+      ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (data == MAP_FAILED) return system_error("map", path);
   mapped.data_ = static_cast<const char*>(data);
   mapped.size_bytes_ = static_cast<size_t>(info.st_size);
@@ -67,8 +67,9 @@ Result<FileLock> FileLock::acquire(const std::string& path) {
   if (file.get() < 0) return system_error("open the lock", path);
   if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return system_error("lock", path);
-    return Error{path + ": another assay is writing this run; wait for it, or choose another "
-                        "--output-dir"};
+    return Error{path +
+                 ": another assay is writing this run; wait for it, or choose another "
+                 "--output-dir"};
   }
   FileLock lock;
   lock.descriptor_ = file.release();

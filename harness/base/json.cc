@@ -44,7 +44,8 @@ Result<Json> parse_json(std::string_view text, const std::string& place) {
   } catch (const Json::parse_error& error) {
     const std::string_view before = text.substr(0, std::min(text.size(), error.byte));
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    const size_t line_start = before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
+    const size_t line_start =
+        before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
     std::string what = error.what();
     const size_t reason = what.rfind(": ");
     if (reason != std::string::npos) what = what.substr(reason + 2);

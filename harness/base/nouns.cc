@@ -4,18 +4,24 @@ namespace assay {
 
 const char* to_string(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kError: break;
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kError:
+      break;
   }
   return "error";
 }
 
 const char* to_string(Correctness correctness) {
   switch (correctness) {
-    case Correctness::kCorrect: return "correct";
-    case Correctness::kIncorrect: return "incorrect";
-    case Correctness::kUnscored: break;
+    case Correctness::kCorrect:
+      return "correct";
+    case Correctness::kIncorrect:
+      return "incorrect";
+    case Correctness::kUnscored:
+      break;
   }
   return "unscored";
 }

@@ -21,11 +21,11 @@ struct Item {
 
 // How tokens are drawn, in this order: temperature, top-k, top-p, min-p.
 struct SamplingParams {
-  double temperature = 0.6;  // 0 is greedy
-  double top_p = 0.95;       // in (0, 1]; 1 keeps everything
-  int top_k = 0;             // 0 keeps everything
-  double min_p = 0;          // keeps tokens of at least min_p times the best one's probability
-  int max_tokens = 32768;    // completion tokens, the stop token included
+  double temperature = 0.6;       // 0 is greedy
+  double top_p = 0.95;            // in (0, 1]; 1 keeps everything
+  int top_k = 0;                  // 0 keeps everything
+  double min_p = 0;               // keeps tokens of at least min_p times the best one's probability
+  int max_tokens = 32768;         // completion tokens, the stop token included
   std::vector<std::string> stop;  // only looked for after the thought has ended
 };
 

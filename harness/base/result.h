@@ -1,5 +1,5 @@
-// Errors as values. A function that can fail because of its input returns Result<T>; CHECK (check.h)
-// is for bugs of our own.
+// Errors as values. A function that can fail because of its input returns Result<T>; CHECK
+// (check.h) is for bugs of our own.
 #pragma once
 
 #include <string>
@@ -60,7 +60,7 @@ class [[nodiscard]] Status : public Result<Ok> {
   if (!name.ok()) return name.error();         \
   lhs = std::move(name).value()
 
-#define ASSAY_TRY_STATUS(expression)                                      \
-  if (auto assay_status = (expression); assay_status.ok()) {              \
-  } else                                                                  \
+#define ASSAY_TRY_STATUS(expression)                         \
+  if (auto assay_status = (expression); assay_status.ok()) { \
+  } else                                                     \
     return assay_status.error()

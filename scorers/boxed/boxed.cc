@@ -42,7 +42,8 @@ std::optional<std::string_view> answer_part(std::string_view text, bool opens_th
   constexpr std::string_view kEnd = "</think>";
   const size_t end = text.rfind(kEnd);
   const size_t begin = text.rfind("<think>");
-  const bool reopened = begin != std::string_view::npos && (end == std::string_view::npos || begin > end);
+  const bool reopened =
+      begin != std::string_view::npos && (end == std::string_view::npos || begin > end);
   if (reopened || (opens_thought && end == std::string_view::npos)) return std::nullopt;
   return end == std::string_view::npos ? text : text.substr(end + kEnd.size());
 }

@@ -16,7 +16,8 @@ __extension__ using Int128 = __int128;
 constexpr size_t kMaxAnswerBytes = 10'000;  // longer ones are compared as they are
 
 void strip_outer(std::string& text, std::string_view open, std::string_view close) {
-  if (text.size() >= open.size() + close.size() && text.starts_with(open) && text.ends_with(close)) {
+  if (text.size() >= open.size() + close.size() && text.starts_with(open) &&
+      text.ends_with(close)) {
     text = text.substr(open.size(), text.size() - open.size() - close.size());
   }
 }
@@ -53,7 +54,8 @@ std::optional<Rational> make_rational(Int128 numerator, Int128 denominator) {
   }
   numerator /= a;
   denominator /= a;
-  if (numerator > INT64_MAX || numerator < -INT64_MAX || denominator > INT64_MAX) return std::nullopt;
+  if (numerator > INT64_MAX || numerator < -INT64_MAX || denominator > INT64_MAX)
+    return std::nullopt;
   return Rational{static_cast<int64_t>(numerator), static_cast<int64_t>(denominator)};
 }
 
@@ -77,9 +79,11 @@ std::optional<Rational> parse_decimal(const std::string& text) {
 // A decimal, a/b or \frac{a}{b} of decimals, with a sign, of a normalised text.
 std::optional<Rational> parse_number(const std::string& text) {
   if (const auto decimal = parse_decimal(text)) return decimal;
-  static const re2::RE2 kFraction(R"(([+-]?)\\frac\{([^{}]*)\}\{([^{}]*)\}|([^/{}\\]*)/([^/{}\\]*))");
+  static const re2::RE2 kFraction(
+      R"(([+-]?)\\frac\{([^{}]*)\}\{([^{}]*)\}|([^/{}\\]*)/([^/{}\\]*))");
   std::string sign, top, bottom, left, right;
-  if (!re2::RE2::FullMatch(text, kFraction, &sign, &top, &bottom, &left, &right)) return std::nullopt;
+  if (!re2::RE2::FullMatch(text, kFraction, &sign, &top, &bottom, &left, &right))
+    return std::nullopt;
   const auto a = parse_decimal(top.empty() ? left : top);
   const auto b = parse_decimal(bottom.empty() ? right : bottom);
   if (!a || !b) return std::nullopt;
@@ -88,8 +92,8 @@ std::optional<Rational> parse_number(const std::string& text) {
   return make_rational(numerator, Int128{a->denominator} * b->numerator);
 }
 
-// The elements of "(a,b)", "[a,b]", "\{a,b\}" or "a,b", split at commas outside brackets; nothing for
-// a single value.
+// The elements of "(a,b)", "[a,b]", "\{a,b\}" or "a,b", split at commas outside brackets; nothing
+// for a single value.
 struct Bracketed {
   char open = ' ', close = ' ';
   std::vector<std::string> elements;
@@ -149,9 +153,11 @@ Comparison compare_normalized(const std::string& gold, const std::string& answer
 }  // namespace
 
 std::string normalize_latex(std::string_view original) {
-  static const re2::RE2 kDelimiters(R"(\\(?:left|right|displaystyle|limits)\b|\\[!,;: ]|\\q?quad\b|~|\\\$|\$)");
+  static const re2::RE2 kDelimiters(
+      R"(\\(?:left|right|displaystyle|limits)\b|\\[!,;: ]|\\q?quad\b|~|\\\$|\$)");
   static const re2::RE2 kSpaces(R"(\s+)");
-  static const re2::RE2 kUnitAfterNumber(R"(^([+-]?[\d.,{}/]*\d|[+-]?\\frac\{\d+\}\{\d+\})\\(?:text|mathrm|mbox|textrm)\{[^{}]*\}(?:\^\{?\d\}?)?$)");
+  static const re2::RE2 kUnitAfterNumber(
+      R"(^([+-]?[\d.,{}/]*\d|[+-]?\\frac\{\d+\}\{\d+\})\\(?:text|mathrm|mbox|textrm)\{[^{}]*\}(?:\^\{?\d\}?)?$)");
   static const re2::RE2 kTextGroup(R"(\\(?:text|mathrm|mbox|textrm|textbf|mathbf)\{([^{}]*)\})");
   static const re2::RE2 kDegrees(R"(\^\{?\\circ\}?|\\degree\b|°|\\?%)");
   static const re2::RE2 kAssignment(R"(^[a-zA-Z](?:_\{?\w\}?)?=([^=]+)$)");

@@ -114,8 +114,7 @@ TEST_F(SmolLM2, GeneratesTheReferencesGreedyTokensFromTheRenderedConversations) 
   ASSAY_NEED_SMOLLM2();
   ASSAY_NEED_DATA("engine/rendered.json");
   const Json rendered = testing::load_json(data_path);
-  const Json reference =
-      testing::load_json(testing::data_dir() + "/engine/smollm2_numpy_f64.json");
+  const Json reference = testing::load_json(testing::data_dir() + "/engine/smollm2_numpy_f64.json");
   std::vector<Request> requests;
   const auto greedy = std::make_shared<SamplingParams>();
   greedy->temperature = 0;

@@ -56,7 +56,8 @@ std::string text_argument(const Arguments& arguments, size_t position, const cha
                           const std::string& fallback) {
   const Value* value = argument(arguments, position, name);
   if (value == nullptr || value->is_none()) return fallback;
-  if (value->as_string() == nullptr) throw TemplateError{fmt::format("\"{}\" must be a string", name)};
+  if (value->as_string() == nullptr)
+    throw TemplateError{fmt::format("\"{}\" must be a string", name)};
   return *value->as_string();
 }
 
@@ -90,7 +91,8 @@ Value field(const Value& value, const std::string& path) {
 }
 
 int64_t length_of(const Value& value) {
-  if (const std::string* text = value.as_string()) return static_cast<int64_t>(characters(*text).size());
+  if (const std::string* text = value.as_string())
+    return static_cast<int64_t>(characters(*text).size());
   if (const List* list = value.as_list()) return static_cast<int64_t>(list->size());
   if (const Dict* dict = value.as_dict()) return static_cast<int64_t>(dict->size());
   if (value.is_undefined()) return 0;
@@ -155,8 +157,15 @@ int64_t to_int(const Value& value) {
 }
 
 Value replace_filter(const Value& value, const Arguments& arguments) {
-  return replace_all(value.to_string(), text_argument(arguments, 0, "old", ""),
-                     text_argument(arguments, 1, "new", ""));
+  const std::string text = value.to_string();
+  const std::string from = text_argument(arguments, 0, "old", "");
+  const std::string to = text_argument(arguments, 1, "new", "");
+  if (from.empty()) return text;
+  constexpr size_t kMaxBytes = 64u << 20;
+  if (to.size() > from.size() && text.size() / from.size() > kMaxBytes / to.size()) {
+    throw TemplateError{"replace: the result is too long; refused"};
+  }
+  return replace_all(text, from, to);
 }
 
 Value items_of(const Value& value) {
@@ -264,7 +273,8 @@ bool contains(const Value& container, const Value& value) {
     return value.as_string() != nullptr && !container.get(*value.as_string()).is_undefined();
   }
   const List items = elements(container);
-  return std::any_of(items.begin(), items.end(), [&](const Value& item) { return item.equals(value); });
+  return std::any_of(items.begin(), items.end(),
+                     [&](const Value& item) { return item.equals(value); });
 }
 
 std::string to_json(const Value& value, int indent, int depth) {
@@ -273,13 +283,27 @@ std::string to_json(const Value& value, int indent, int depth) {
     std::string out = "\"";
     for (const char c : *text) {
       switch (c) {
-        case '"': out += "\\\""; break;
-        case '\\': out += "\\\\"; break;
-        case '\n': out += "\\n"; break;
-        case '\r': out += "\\r"; break;
-        case '\t': out += "\\t"; break;
-        case '\b': out += "\\b"; break;
-        case '\f': out += "\\f"; break;
+        case '"':
+          out += "\\\"";
+          break;
+        case '\\':
+          out += "\\\\";
+          break;
+        case '\n':
+          out += "\\n";
+          break;
+        case '\r':
+          out += "\\r";
+          break;
+        case '\t':
+          out += "\\t";
+          break;
+        case '\b':
+          out += "\\b";
+          break;
+        case '\f':
+          out += "\\f";
+          break;
         default:
           if (static_cast<uint8_t>(c) < 0x20) {
             out += fmt::format("\\u{:04x}", static_cast<uint8_t>(c));
@@ -290,8 +314,10 @@ std::string to_json(const Value& value, int indent, int depth) {
     }
     return out + "\"";
   }
-  const std::string pad = indent < 0 ? "" : "\n" + std::string(static_cast<size_t>(indent) * (depth + 1), ' ');
-  const std::string last = indent < 0 ? "" : "\n" + std::string(static_cast<size_t>(indent) * depth, ' ');
+  const std::string pad =
+      indent < 0 ? "" : "\n" + std::string(static_cast<size_t>(indent) * (depth + 1), ' ');
+  const std::string last =
+      indent < 0 ? "" : "\n" + std::string(static_cast<size_t>(indent) * depth, ' ');
   const std::string comma = indent < 0 ? ", " : ",";
   std::string out;
   if (const List* list = value.as_list()) {
@@ -320,7 +346,8 @@ std::string to_json(const Value& value, int indent, int depth) {
 Value apply_filter(const std::string& name, const Value& value, Arguments& arguments) {
   using Filter = Value (*)(const Value&, Arguments&);
   static const std::map<std::string, Filter> kFilters = {
-      {"trim", [](const Value& v, Arguments& a) -> Value {
+      {"trim",
+       [](const Value& v, Arguments& a) -> Value {
          return strip(v.to_string(), text_argument(a, 0, "chars", std::string(kSpace)), true, true);
        }},
       {"upper", [](const Value& v, Arguments&) -> Value { return upper(v.to_string()); }},
@@ -334,15 +361,18 @@ Value apply_filter(const std::string& name, const Value& value, Arguments& argum
       {"int", [](const Value& v, Arguments&) -> Value { return to_int(v); }},
       {"list", [](const Value& v, Arguments&) -> Value { return elements(v); }},
       {"items", [](const Value& v, Arguments&) -> Value { return items_of(v); }},
-      {"first", [](const Value& v, Arguments&) -> Value {
+      {"first",
+       [](const Value& v, Arguments&) -> Value {
          const List items = elements(v);
          return items.empty() ? Value() : items.front();
        }},
-      {"last", [](const Value& v, Arguments&) -> Value {
+      {"last",
+       [](const Value& v, Arguments&) -> Value {
          const List items = elements(v);
          return items.empty() ? Value() : items.back();
        }},
-      {"reverse", [](const Value& v, Arguments&) -> Value {
+      {"reverse",
+       [](const Value& v, Arguments&) -> Value {
          List items = elements(v);
          std::reverse(items.begin(), items.end());
          return items;
@@ -350,21 +380,28 @@ Value apply_filter(const std::string& name, const Value& value, Arguments& argum
       {"join", [](const Value& v, Arguments& a) -> Value { return join_filter(v, a); }},
       {"replace", [](const Value& v, Arguments& a) -> Value { return replace_filter(v, a); }},
       {"map", [](const Value& v, Arguments& a) -> Value { return map_filter(v, a); }},
-      {"select", [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, false, true); }},
-      {"reject", [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, false, false); }},
-      {"selectattr", [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, true, true); }},
-      {"rejectattr", [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, true, false); }},
-      {"default", [](const Value& v, Arguments& a) -> Value {
+      {"select",
+       [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, false, true); }},
+      {"reject",
+       [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, false, false); }},
+      {"selectattr",
+       [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, true, true); }},
+      {"rejectattr",
+       [](const Value& v, Arguments& a) -> Value { return select_filter(v, a, true, false); }},
+      {"default",
+       [](const Value& v, Arguments& a) -> Value {
          const Value* fallback = argument(a, 0, "default_value");
          const Value* falsy = argument(a, 1, "boolean");
          const bool use = v.is_undefined() || (falsy != nullptr && falsy->truthy() && !v.truthy());
          return use ? (fallback == nullptr ? Value("") : *fallback) : v;
        }},
-      {"tojson", [](const Value& v, Arguments& a) -> Value {
+      {"tojson",
+       [](const Value& v, Arguments& a) -> Value {
          const Value* indent = argument(a, SIZE_MAX, "indent");
          if (indent == nullptr) indent = argument(a, 0, "indent");
          const bool given = indent != nullptr && indent->as_int() != nullptr;
-         return to_json(v, given ? static_cast<int>(std::clamp<int64_t>(*indent->as_int(), 0, 16)) : -1);
+         return to_json(
+             v, given ? static_cast<int>(std::clamp<int64_t>(*indent->as_int(), 0, 16)) : -1);
        }},
   };
   const auto found = kFilters.find(name == "d" ? "default" : name);
@@ -382,25 +419,30 @@ bool apply_test(const std::string& name, const Value& value, Arguments& argument
       {"boolean", [](const Value& v, const Value&) { return v.as_bool() != nullptr; }},
       {"integer", [](const Value& v, const Value&) { return v.as_int() != nullptr; }},
       {"float", [](const Value& v, const Value&) { return v.as_float() != nullptr; }},
-      {"number", [](const Value& v, const Value&) {
+      {"number",
+       [](const Value& v, const Value&) {
          return v.as_int() != nullptr || v.as_float() != nullptr || v.as_bool() != nullptr;
        }},
       {"mapping", [](const Value& v, const Value&) { return v.as_dict() != nullptr; }},
-      {"sequence", [](const Value& v, const Value&) {
+      {"sequence",
+       [](const Value& v, const Value&) {
          return v.as_list() != nullptr || v.as_string() != nullptr || v.as_dict() != nullptr;
        }},
-      {"iterable", [](const Value& v, const Value&) {
+      {"iterable",
+       [](const Value& v, const Value&) {
          return v.as_list() != nullptr || v.as_string() != nullptr || v.as_dict() != nullptr;
        }},
       {"callable", [](const Value& v, const Value&) { return v.as_function() != nullptr; }},
       {"true", [](const Value& v, const Value&) { return v.as_bool() != nullptr && *v.as_bool(); }},
-      {"false", [](const Value& v, const Value&) { return v.as_bool() != nullptr && !*v.as_bool(); }},
+      {"false",
+       [](const Value& v, const Value&) { return v.as_bool() != nullptr && !*v.as_bool(); }},
       {"equalto", [](const Value& v, const Value& a) { return v.equals(a); }},
       {"ne", [](const Value& v, const Value& a) { return !v.equals(a); }},
       {"in", [](const Value& v, const Value& a) { return contains(a, v); }},
       {"odd", [](const Value& v, const Value&) { return to_int(v) % 2 != 0; }},
       {"even", [](const Value& v, const Value&) { return to_int(v) % 2 == 0; }},
-      {"divisibleby", [](const Value& v, const Value& a) {
+      {"divisibleby",
+       [](const Value& v, const Value& a) {
          const int64_t divisor = to_int(a);
          if (divisor == 0) throw TemplateError{"divisibleby: division by zero"};
          return divisor == -1 || to_int(v) % divisor == 0;

@@ -10,8 +10,9 @@
 namespace assay::jinja {
 namespace {
 
-constexpr int64_t kMaxSteps = 5'000'000;
+constexpr int64_t kMaxSteps = 1'000'000;
 constexpr size_t kMaxOutputBytes = 64u << 20;
+constexpr size_t kMaxElements = 1'000'000;
 constexpr int kMaxCalls = 100;
 
 using Scope = std::unordered_map<std::string, Value>;
@@ -87,22 +88,34 @@ class Interpreter {
 
   Flow execute(const Statement& statement, std::string& out) {
     switch (statement.kind) {
-      case Statement::Kind::kText: out += statement.text; break;
-      case Statement::Kind::kPrint: out += evaluate(*statement.expression).to_string(); break;
+      case Statement::Kind::kText:
+        out += statement.text;
+        break;
+      case Statement::Kind::kPrint:
+        out += evaluate(*statement.expression).to_string();
+        break;
       case Statement::Kind::kIf:
-        return execute(evaluate(*statement.expression).truthy() ? statement.body
-                                                                : statement.otherwise, out);
-      case Statement::Kind::kFor: execute_for(statement, out); break;
-      case Statement::Kind::kSet: assign(statement, evaluate(*statement.expression)); break;
+        return execute(
+            evaluate(*statement.expression).truthy() ? statement.body : statement.otherwise, out);
+      case Statement::Kind::kFor:
+        execute_for(statement, out);
+        break;
+      case Statement::Kind::kSet:
+        assign(statement, evaluate(*statement.expression));
+        break;
       case Statement::Kind::kSetBlock: {
         std::string text;
         execute(statement.body, text);
         assign(statement, Value(std::move(text)));
         break;
       }
-      case Statement::Kind::kMacro: define_macro(statement); break;
-      case Statement::Kind::kBreak: return Flow::kBreak;
-      case Statement::Kind::kContinue: return Flow::kContinue;
+      case Statement::Kind::kMacro:
+        define_macro(statement);
+        break;
+      case Statement::Kind::kBreak:
+        return Flow::kBreak;
+      case Statement::Kind::kContinue:
+        return Flow::kContinue;
     }
     return Flow::kNext;
   }
@@ -141,15 +154,18 @@ class Interpreter {
     }
     const auto count = static_cast<int64_t>(items.size());
     for (int64_t i = 0; i < count; ++i) {
+      step(statement.line);
       scopes_.back().clear();  // what a turn sets does not last
       bind(statement.names, items[i], statement.line);
-      scopes_.back()["loop"] = Dict{
-          {"index", i + 1},          {"index0", i},
-          {"first", i == 0},         {"last", i + 1 == count},
-          {"length", count},         {"revindex", count - i},
-          {"revindex0", count - i - 1},
-          {"previtem", i > 0 ? items[i - 1] : Value()},
-          {"nextitem", i + 1 < count ? items[i + 1] : Value()}};
+      scopes_.back()["loop"] = Dict{{"index", i + 1},
+                                    {"index0", i},
+                                    {"first", i == 0},
+                                    {"last", i + 1 == count},
+                                    {"length", count},
+                                    {"revindex", count - i},
+                                    {"revindex0", count - i - 1},
+                                    {"previtem", i > 0 ? items[i - 1] : Value()},
+                                    {"nextitem", i + 1 < count ? items[i + 1] : Value()}};
       if (execute(statement.body, out) == Flow::kBreak) break;
     }
     scopes_.pop_back();
@@ -184,8 +200,10 @@ class Interpreter {
   Value evaluate(const Expression& e) {
     step(e.line);
     switch (e.kind) {
-      case Kind::kLiteral: return e.value;
-      case Kind::kName: return lookup(e.text);
+      case Kind::kLiteral:
+        return e.value;
+      case Kind::kName:
+        return lookup(e.text);
       case Kind::kList: {
         List list;
         for (const auto& operand : e.operands) list.push_back(evaluate(*operand));
@@ -198,15 +216,21 @@ class Interpreter {
         }
         return dict;
       }
-      case Kind::kUnary: return unary(e);
-      case Kind::kBinary: return binary(e);
+      case Kind::kUnary:
+        return unary(e);
+      case Kind::kBinary:
+        return binary(e);
       case Kind::kConditional:
         if (evaluate(*e.operands[1]).truthy()) return evaluate(*e.operands[0]);
         return e.operands[2] ? evaluate(*e.operands[2]) : Value();
-      case Kind::kAttribute: return attribute(e);
-      case Kind::kIndex: return index(e);
-      case Kind::kSlice: return slice(e);
-      case Kind::kCall: return call(e);
+      case Kind::kAttribute:
+        return attribute(e);
+      case Kind::kIndex:
+        return index(e);
+      case Kind::kSlice:
+        return slice(e);
+      case Kind::kCall:
+        return call(e);
       case Kind::kFilter: {
         const Value value = evaluate(*e.operands[0]);
         Arguments arguments = evaluate_arguments(e);
@@ -242,7 +266,8 @@ class Interpreter {
   Value attribute(const Expression& e) {
     const Value object = evaluate(*e.operands[0]);
     if (object.is_undefined()) {
-      fail(e.line, fmt::format("\"{}\" is undefined and has no \"{}\"", e.operands[0]->text, e.text));
+      fail(e.line,
+           fmt::format("\"{}\" is undefined and has no \"{}\"", e.operands[0]->text, e.text));
     }
     const Value found = object.get(e.text);
     return found.is_undefined() ? find_method(object, e.text) : found;
@@ -280,10 +305,11 @@ class Interpreter {
     if (stride == 0) fail(e.line, "the step of a slice is zero");
     const auto clamp = [&](int64_t at) {
       if (at < 0) at += count;
-      return stride > 0 ? std::clamp<int64_t>(at, 0, count) : std::clamp<int64_t>(at, -1, count - 1);
+      return stride > 0 ? std::clamp<int64_t>(at, 0, count)
+                        : std::clamp<int64_t>(at, -1, count - 1);
     };
-    const int64_t begin = e.operands[1] ? clamp(bound(1, stride > 0 ? 0 : count - 1))
-                                        : (stride > 0 ? 0 : count - 1);
+    const int64_t begin =
+        e.operands[1] ? clamp(bound(1, stride > 0 ? 0 : count - 1)) : (stride > 0 ? 0 : count - 1);
     const int64_t end = e.operands[2] ? clamp(bound(2, stride > 0 ? count : -1 - count))
                                       : (stride > 0 ? count : -1);
     List out;
@@ -314,6 +340,7 @@ class Interpreter {
     if (e.text == "and") return left.truthy() ? evaluate(*e.operands[1]) : left;
     if (e.text == "or") return left.truthy() ? left : evaluate(*e.operands[1]);
     const Value right = evaluate(*e.operands[1]);
+    check_joined_size(e, left, right);
     if (e.text == "==") return left.equals(right);
     if (e.text == "!=") return !left.equals(right);
     if (e.text == "in") return contains(right, left);
@@ -332,6 +359,16 @@ class Interpreter {
       return compare(e, order);
     }
     return arithmetic(e, left, right);
+  }
+
+  // Doubling again and again must not eat the memory.
+  static void check_joined_size(const Expression& e, const Value& left, const Value& right) {
+    const auto text_size = [](const Value& v) { return v.as_string() ? v.as_string()->size() : 0; };
+    const auto list_size = [](const Value& v) { return v.as_list() ? v.as_list()->size() : 0; };
+    if (text_size(left) + text_size(right) > kMaxOutputBytes ||
+        list_size(left) + list_size(right) > kMaxElements) {
+      fail(e.line, "a value becomes too long; refused");
+    }
   }
 
   static Value compare(const Expression& e, int order) {

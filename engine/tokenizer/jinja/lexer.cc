@@ -44,7 +44,8 @@ class Lexer {
   size_t next_tag() const {
     size_t tag = at_;
     while ((tag = source_.find('{', tag)) != std::string_view::npos) {
-      if (tag + 1 < source_.size() && std::string_view("{%#").find(source_[tag + 1]) != std::string_view::npos) {
+      if (tag + 1 < source_.size() &&
+          std::string_view("{%#").find(source_[tag + 1]) != std::string_view::npos) {
         return tag;
       }
       ++tag;
@@ -69,9 +70,9 @@ class Lexer {
         // lstrip_blocks: blanks before a block that begins its line
         size_t keep = text.size();
         while (keep > 0 && (text[keep - 1] == ' ' || text[keep - 1] == '\t')) --keep;
-        const bool line_start = keep > 0 ? text[keep - 1] == '\n'
-                                         : (at_ == 0 || text.size() < whole.size() ||
-                                            source_[at_ - 1] == '\n');
+        const bool line_start =
+            keep > 0 ? text[keep - 1] == '\n'
+                     : (at_ == 0 || text.size() < whole.size() || source_[at_ - 1] == '\n');
         if (line_start) text = text.substr(0, keep);
       }
     }
@@ -109,10 +110,11 @@ class Lexer {
       if (at_ >= source_.size()) fail(print ? "{{ is not closed" : "{% is not closed");
       const std::string_view rest = source_.substr(at_);
       const bool minus = rest[0] == '-' && rest.substr(1).starts_with(close);
-      if (depth == 0 && (minus || rest.starts_with(close))) {
-        at_ += close.size() + (minus ? 1 : 0);
+      const bool plus = !print && rest[0] == '+' && rest.substr(1).starts_with(close);
+      if (depth == 0 && (minus || plus || rest.starts_with(close))) {
+        at_ += close.size() + (minus || plus ? 1 : 0);
         strip_next_ = minus;
-        trim_newline_ = !print;
+        trim_newline_ = !print && !plus;
         tokens_.push_back({print ? Token::Kind::kPrintEnd : Token::Kind::kBlockEnd, "", line_});
         return;
       }
@@ -125,16 +127,18 @@ class Lexer {
     const size_t start = at_;
     if (is_name_start(c)) {
       while (at_ < source_.size() && (is_name_start(source_[at_]) || is_digit(source_[at_]))) ++at_;
-      tokens_.push_back({Token::Kind::kName, std::string(source_.substr(start, at_ - start)), line_});
+      tokens_.push_back(
+          {Token::Kind::kName, std::string(source_.substr(start, at_ - start)), line_});
     } else if (is_digit(c)) {
       bool real = false;
-      while (at_ < source_.size() &&
-             (is_digit(source_[at_]) || source_[at_] == '_' ||
-              (source_[at_] == '.' && !real && at_ + 1 < source_.size() && is_digit(source_[at_ + 1])))) {
+      while (at_ < source_.size() && (is_digit(source_[at_]) || source_[at_] == '_' ||
+                                      (source_[at_] == '.' && !real && at_ + 1 < source_.size() &&
+                                       is_digit(source_[at_ + 1])))) {
         real = real || source_[at_] == '.';
         ++at_;
       }
-      const std::string digits = replace_all(std::string(source_.substr(start, at_ - start)), "_", "");
+      const std::string digits =
+          replace_all(std::string(source_.substr(start, at_ - start)), "_", "");
       if (digits.size() > 18) fail("a number is too long");
       tokens_.push_back({real ? Token::Kind::kFloat : Token::Kind::kInteger, digits, line_});
     } else if (c == '"' || c == '\'') {

@@ -311,8 +311,9 @@ class Parser {
   ExpressionPtr parse_postfix(ExpressionPtr value) {
     while (true) {
       if (accept_operator(".")) {
-        auto attribute = make(Kind::kAttribute, peek().kind == Token::Kind::kInteger
-                                                    ? take().text : expect_identifier());
+        auto attribute =
+            make(Kind::kAttribute,
+                 peek().kind == Token::Kind::kInteger ? take().text : expect_identifier());
         attribute->operands.push_back(std::move(value));
         value = std::move(attribute);
       } else if (accept_operator("[")) {
@@ -404,8 +405,10 @@ class Parser {
         while (peek().kind == Token::Kind::kString) text += take().text;
         return literal(text);
       }
-      case Token::Kind::kInteger: return literal(static_cast<int64_t>(std::atoll(token.text.c_str())));
-      case Token::Kind::kFloat: return literal(std::atof(token.text.c_str()));
+      case Token::Kind::kInteger:
+        return literal(static_cast<int64_t>(std::atoll(token.text.c_str())));
+      case Token::Kind::kFloat:
+        return literal(std::atof(token.text.c_str()));
       case Token::Kind::kName:
         if (token.text == "true" || token.text == "True") return literal(true);
         if (token.text == "false" || token.text == "False") return literal(false);
@@ -415,7 +418,8 @@ class Parser {
         if (token.text == "(" || token.text == "[") return parse_sequence(token.text == "(");
         if (token.text == "{") return parse_dict();
         break;
-      default: break;
+      default:
+        break;
     }
     --at_;
     fail("expected a value");

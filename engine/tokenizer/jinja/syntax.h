@@ -43,12 +43,12 @@ using Block = std::vector<Statement>;
 struct Statement {
   enum class Kind { kText, kPrint, kFor, kIf, kSet, kSetBlock, kMacro, kBreak, kContinue };
   Kind kind = Kind::kText;
-  std::string text;                  // kText; name of a macro
-  std::vector<std::string> names;    // loop or set targets; parameters of a macro
-  ExpressionPtr expression;          // printed, iterated, tested or assigned
-  ExpressionPtr condition;           // the "if" of a for loop
+  std::string text;                     // kText; name of a macro
+  std::vector<std::string> names;       // loop or set targets; parameters of a macro
+  ExpressionPtr expression;             // printed, iterated, tested or assigned
+  ExpressionPtr condition;              // the "if" of a for loop
   std::vector<ExpressionPtr> defaults;  // of a macro's parameters, null without
-  std::string attribute;             // `set ns.attribute = …`
+  std::string attribute;                // `set ns.attribute = …`
   Block body, otherwise;
   int line = 0;
 };

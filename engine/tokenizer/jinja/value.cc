@@ -84,7 +84,8 @@ Value Value::get(const std::string& key) const {
 
 void Value::set(const std::string& key, Value value) const {
   Dict* dict = as_dict();
-  if (dict == nullptr) throw TemplateError{"cannot set \"" + key + "\" on something without fields"};
+  if (dict == nullptr)
+    throw TemplateError{"cannot set \"" + key + "\" on something without fields"};
   for (auto& [name, current] : *dict) {
     if (name == key) {
       current = std::move(value);

@@ -1,4 +1,5 @@
-// Values of the template language. Lists, dicts and callables are shared by reference, as in Python.
+// Values of the template language. Lists, dicts and callables are shared by reference, as in
+// Python.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,163 @@
+"""Records what other programs answer, as cases for the tests.
+
+Needs PyPI torch, transformers, tokenizers, jinja2; the versions used are in each output.
+    python3 scripts/make_cases.py chat_templates tests/cases/chat_templates.jsonl [DATA/engine/templates]
+    python3 scripts/make_cases.py tokenizer tests/cases/builtin_tokenizer.jsonl
+    python3 scripts/make_cases.py tiny_model tests/cases/tiny_qwen2
+"""
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# One construct each, rendered with the conversation "two turns with system".
+CONSTRUCTS = [
+    "{% for m in messages %}{{ loop.index }}/{{ loop.length }} {{ m.role }};{% endfor %}",
+    "{% for m in messages if m.role != 'system' %}{{ loop.index0 }}{{ m['role'] }}{% if not loop.last %}, {% endif %}{% endfor %}",
+    "{% for m in [] %}x{% else %}empty{% endfor %}",
+    "{% if messages[0].role == 'system' and not false %}S{% elif true %}E{% else %}N{% endif %}",
+    "{%- set ns = namespace(n=0, last='') -%}{%- for m in messages -%}{%- set ns.n = ns.n + 1 -%}{%- set ns.last = m.role -%}{%- endfor -%}{{ ns.n }} {{ ns.last }}",
+    "{% set a, b = 1, 'two' %}{{ a }}{{ b }}",
+    "{% set text %}block {{ messages|length }}{% endset %}{{ text|upper }}",
+    "{% macro show(m, sep=': ') %}{{ m.role }}{{ sep }}{{ m.content }}{% endmacro %}{{ show(messages[0]) }}|{{ show(messages[1], sep='=') }}",
+    "{{ messages[-1].content[:3] }}|{{ messages[1:]|length }}|{{ 'abcdef'[::-1] }}|{{ 'abcdef'[1:5:2] }}|{{ 'abc'[-2:] }}",
+    "{{ 'a,b,c'.split(',') | join('-') }}|{{ ' x '.strip() }}|{{ 'xxabcxx'.strip('x') }}|{{ 'Hello'.startswith('He') }}|{{ 'a b  c'.split() }}",
+    "{{ messages | map(attribute='role') | join(' ') }}|{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
+    "{{ {'a': 1, 'b': [true, none, 1.5, 'ü\"']} | tojson }}|{{ [1, 2] | tojson(indent=2) }}|{{ [] | tojson }}",
+    "{{ missing is defined }}|{{ missing is not defined }}|{{ missing | default('d') }}|{{ none is none }}|{{ '' | default('e', true) }}",
+    "{{ 7 // 2 }} {{ 7 % 3 }} {{ -7 // 2 }} {{ 7 / 2 }} {{ 2 * 3 + 4 }} {{ 'a' ~ 1 ~ none }} {{ 1 + 1.5 }}",
+    "{{ 'a' in 'cat' }}|{{ 'x' not in ['x'] }}|{{ 'role' in messages[0] }}|{{ 1 < 2 }}|{{ 'a' <= 'b' }}",
+    "{{ 'yes' if messages else 'no' }}|{{ 'yes' if missing else 'no' }}|{{ 'only' if false }}|",
+    "{{ messages[0] }}",
+    "{{ [1, 'a', none, true, {'k': 2.0}] }}",
+    "  {% if true %}\n  indented\n  {% endif %}\n tail {# comment #}\nend\n",
+    "{%- if true -%}   a   {%- endif +%}  \n b",
+    "line\n    {%+ if true %}kept{% endif %}\nnext\n",
+    "{% for k, v in {'x': 1, 'y': 2}.items() %}{{ k }}={{ v }};{% endfor %}",
+    "{% for i in range(5) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+    "{% for i in range(2) %}{% for j in range(2) %}{{ loop.index }}{{ i }}{{ j }} {% endfor %}{{ loop.last }}{% endfor %}",
+    "{% set x = 1 %}{% for i in range(3) %}{% set x = i %}{% endfor %}{{ x }}",
+    "{{ 'Title case me'.title() }}|{{ 'mIxEd'|capitalize }}|{{ 'abc'|first }}{{ 'abc'|last }}|{{ 'aXbX'|replace('X', '-') }}",
+    "{{ bos_token }}{{ '\\n' }}{{ \"tab\\t\" }}{{ 'quote\\'s' }}",
+    "{{ messages[0].content is string }}|{{ messages is iterable }}|{{ messages[0] is mapping }}|{{ 3 is number }}|{{ 3 is odd }}|{{ 4 is divisibleby 2 }}",
+    "{{ '%s' }}{{ '}}' }}{{ \"{%\" }}",
+    "{{ (1, 2)|length }}|{{ [3, 1]|reverse|list }}|{{ 'x'|string }}|{{ '12'|int + 1 }}",
+]
+
+CONVERSATIONS = {
+    "one turn": [("user", "What is 1 + 1?")],
+    "one turn with system": [("system", "Be terse."), ("user", "Hi  there\n")],
+    "two turns with system": [
+        ("system", "You add numbers."), ("user", "1+1"), ("assistant", "<think>\nsum\n</think>\n\n2"), ("user", "2+2")],
+    "three turns": [
+        ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d é 漢"), ("user", "e <|im_end|> f")],
+    "five turns": [(role, f"{role} {i} {{{{x}}}}") for i in range(5) for role in ("user", "assistant")][:-1],
+    "ends with assistant": [("user", "q"), ("assistant", "</think>answer")],
+}
+
+
+def write_lines(path, rows):
+    with open(path, "w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def chat_templates(out, folder=None):
+    import jinja2
+    import jinja2.sandbox
+
+    def tojson(value, ensure_ascii=False, indent=None):
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = tojson
+    sources = {"construct": CONSTRUCTS}
+    if folder:
+        for path in sorted(pathlib.Path(folder).glob("*.jinja")):
+            sources[path.name] = [path.read_text(encoding="utf-8")]
+    config = json.loads((ROOT / "engine/builtin/tokenizer_config.json").read_text())
+    sources["builtin"] = [config["chat_template"]]
+    rows = [{"made_with": "jinja2 " + jinja2.__version__}]
+    for name, templates in sources.items():
+        chosen = ["two turns with system"] if name == "construct" else list(CONVERSATIONS)
+        for source in templates:
+            for conversation in chosen:
+                messages = [{"role": r, "content": c} for r, c in CONVERSATIONS[conversation]]
+                for generation in ([True] if name == "construct" else [True, False]):
+                    expected = environment.from_string(source).render(
+                        messages=messages, add_generation_prompt=generation, enable_thinking=True,
+                        bos_token="<bos>", eos_token="<eos>")
+                    row = {"template": name, "conversation": conversation, "messages": messages,
+                           "add_generation_prompt": generation, "expected": expected}
+                    if name == "construct":
+                        row["source"] = source
+                    rows.append(row)
+    write_lines(out, rows)
+
+
+TEXTS = [
+    "What is 12 + 7?", "Anna has 36 stamps.", "", " ", "  two  spaces ", "\n\n\nlines\n \n", "tab\tand\r\nCRLF",
+    "123456", "I'm you're WE'LL", "café naïve", "漢字かな", "emoji 😀👩‍👩‍👧 end", "a\u00a0b\u3000c\u2003d",
+    "\\boxed{42} $x^2$", "<think>\n5 * 3 = 15\n</think>", "<|im_start|>user\nhi<|im_end|>", "<|im_end", "e\u0301 combining",
+    "ＡＢＣ ①②", "x" * 70, "....,,,;;", " 1 2 3", "\u200b zero width", "Ω≈ç√∫", "مرحبا", "हिन्दी", "a  b   c    d",
+    "end with newline\n", "\n start", "Please reason step by step, and put your final answer within \\boxed{}.",
+]
+
+
+def tokenizer(out):
+    import tokenizers
+
+    loaded = tokenizers.Tokenizer.from_file(str(ROOT / "engine/builtin/tokenizer.json"))
+    rows = [{"made_with": "tokenizers " + tokenizers.__version__}]
+    for line in (ROOT / "datasets/samples/arithmetic.jsonl").read_text().splitlines()[:40]:
+        TEXTS.append(json.loads(line)["question"])
+    for text in TEXTS:
+        rows.append({"text": text, "ids": loaded.encode(text, add_special_tokens=False).ids})
+    write_lines(out, rows)
+
+
+def tiny_model(out):
+    import tokenizers
+    import torch
+    import transformers
+
+    torch.manual_seed(20)
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    base = tokenizers.Tokenizer(tokenizers.models.BPE())
+    base.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    base.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=280, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    base.train_from_iterator(["the cat sat on the mat, the dog did not " * 4], trainer)
+    base.add_special_tokens(["<|endoftext|>", "<|im_end|>"])
+    base.save(str(out / "tokenizer.json"))
+    # Widths that no vector length divides.
+    config = transformers.Qwen2Config(
+        vocab_size=284, hidden_size=36, intermediate_size=58, num_hidden_layers=3, num_attention_heads=6,
+        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 5000.0}, eos_token_id=base.token_to_id("<|im_end|>"))
+    model = transformers.Qwen2ForCausalLM(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            scale = 0.5 if "norm" in name else (0.3 if name.endswith("bias") else 0.25)
+            parameter.copy_(torch.randn_like(parameter) * scale + (1.0 if "norm" in name else 0.0))
+    model.save_pretrained(out)
+    (out / "generation_config.json").unlink(missing_ok=True)
+    ids = torch.randint(0, 280, (1, 90))
+    with torch.no_grad():
+        logprobs = torch.log_softmax(model.double()(input_ids=ids, use_cache=False).logits[0], -1)
+    top = torch.topk(logprobs, 20)
+    expected = {
+        "made_with": f"transformers {transformers.__version__}, torch {torch.__version__}, float64 on CPU",
+        "ids": ids[0].tolist(),
+        "next_logprobs": [logprobs[i, ids[0, i + 1]].item() for i in range(89)],
+        "top20": [[[int(t), v.item()] for t, v in zip(top.indices[i], top.values[i])] for i in range(0, 90, 10)],
+    }
+    (out / "expected.json").write_text(json.dumps(expected) + "\n")
+
+
+if __name__ == "__main__":
+    {"chat_templates": chat_templates, "tokenizer": tokenizer, "tiny_model": tiny_model}[sys.argv[1]](*sys.argv[2:])
