@@ -59,12 +59,12 @@ std::optional<Rational> make_rational(Int128 numerator, Int128 denominator) {
   return Rational{static_cast<int64_t>(numerator), static_cast<int64_t>(denominator)};
 }
 
-// "-12", "3.50", ".5", "1,234,567"
+// "-12", "3.50", ".5"
 std::optional<Rational> parse_decimal(const std::string& text) {
-  static const re2::RE2 kDecimal(R"(([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?)");
+  static const re2::RE2 kDecimal(R"(([+-]?)(\d*)(?:\.(\d*))?)");
   std::string sign, whole, fraction;
   if (!re2::RE2::FullMatch(text, kDecimal, &sign, &whole, &fraction)) return std::nullopt;
-  std::string digits = replace_all(whole, ",", "");
+  std::string digits = whole;
   while (!fraction.empty() && fraction.back() == '0') fraction.pop_back();
   if (whole.empty() && text.find_first_of("0123456789") == std::string::npos) return std::nullopt;
   digits += fraction;
@@ -150,6 +150,15 @@ Comparison compare_normalized(const std::string& gold, const std::string& answer
   return {true, "list"};
 }
 
+// 1,234,567 → 1234567 at the begin of a text. White space tells a list: 32, 349 stays two numbers.
+std::string join_thousands(std::string text) {
+  static const re2::RE2 kThousands(R"(^([+-]?\d{1,3}(?:,\d{3})+)(?:$|[^\d,]))");
+  re2::StringPiece number;
+  if (!re2::RE2::PartialMatch(text, kThousands, &number)) return text;
+  const size_t size = number.size();
+  return replace_all(text.substr(0, size), ",", "") + text.substr(size);
+}
+
 }  // namespace
 
 std::string normalize_latex(std::string_view original) {
@@ -170,8 +179,9 @@ std::string normalize_latex(std::string_view original) {
   for (const char* minus : {"−", "–"}) text = replace_all(std::move(text), minus, "-");
   re2::RE2::GlobalReplace(&text, R"(\\[dt]frac\b)", R"(\\frac)");
   re2::RE2::GlobalReplace(&text, R"(\\frac\s+(\d)\s+(\d))", R"(\\frac\1\2)");
-  re2::RE2::GlobalReplace(&text, kSpaces, "");
   re2::RE2::GlobalReplace(&text, kThousands, R"(\1,\2)");
+  text = join_thousands(std::string(trim(text)));
+  re2::RE2::GlobalReplace(&text, kSpaces, "");
   while (text.size() > 1 && text.back() == '.') text.pop_back();
   text = brace_arguments(std::move(text));
   re2::RE2::Replace(&text, kUnitAfterNumber, R"(\1)");

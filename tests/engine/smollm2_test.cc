@@ -9,34 +9,13 @@
 #include <numeric>
 
 #include "engine/runtime/local_engine.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/support.h"
 
 namespace assay {
 namespace {
 
 constexpr double kTolerance = 2e-4;  // the references differ by 4e-5 among themselves
-
-class ListSource : public RequestSource {
- public:
-  explicit ListSource(std::vector<Request> requests) : requests_(std::move(requests)) {}
-  std::optional<Request> next() override {
-    if (at_ == requests_.size()) return std::nullopt;
-    return requests_[at_++];
-  }
-
- private:
-  std::vector<Request> requests_;
-  size_t at_ = 0;
-};
-
-class ListSink : public CompletionSink {
- public:
-  Status accept(Completion completion) override {
-    completions.push_back(std::move(completion));
-    return {};
-  }
-  std::vector<Completion> completions;
-};
 
 class SmolLM2 : public ::testing::Test {
  protected:
@@ -136,20 +115,49 @@ TEST_F(SmolLM2, GeneratesTheReferencesGreedyTokensFromTheRenderedConversations) 
     request.sampling = greedy;
     requests.push_back(request);
   }
-  ListSource source(requests);
-  ListSink sink;
-  const std::atomic<bool> stop{false};
-  ASSERT_OK(engine()->generate(source, sink, stop));
-  ASSERT_EQ(sink.completions.size(), rendered.size());
+  const auto completions = testing::generate(*engine(), requests);
+  ASSERT_EQ(completions.size(), rendered.size());
   int same = 0;
-  for (const Completion& completion : sink.completions) {
-    const Json& prompt = reference["prompts"][std::stoi(completion.id.item_id)];
+  for (const auto& [id, completion] : completions) {
+    const Json& prompt = reference["prompts"][std::stoi(id.item_id)];
     auto expected = prompt["greedy_ids"].get<std::vector<int32_t>>();
     expected.resize(std::min(expected.size(), completion.token_ids.size()));
     if (completion.token_ids == expected) ++same;
   }
   std::printf("greedy tokens the same in %d of %zu\n", same, rendered.size());
   EXPECT_EQ(same, static_cast<int>(rendered.size()));
+}
+
+TEST_F(SmolLM2, SamplesDoNotDependOnThreadsBatchOrPreemption) {
+  ASSAY_NEED_SMOLLM2();
+  std::vector<std::shared_ptr<const Prompt>> prompts;
+  for (int i = 0; i < 2; ++i) {
+    prompts.push_back(testing::make_prompt(
+        model_->tokenizer, "<|im_start|>user\nWrite " + std::to_string(i + 3) +
+                               " words about the sea.<|im_end|>\n<|im_start|>assistant\n", false));
+  }
+  SamplingParams sampling;
+  sampling.max_tokens = 40;
+  const auto requests = testing::make_requests(prompts, 8, sampling);
+  const auto run = [&](int threads, int batch_size, double kv_cache_gib) {
+    LocalEngineOptions options;
+    options.cpu.threads = threads;
+    options.batch_size = batch_size;
+    options.kv_cache_gib = kv_cache_gib;
+    auto created = std::move(LocalEngine::create(*model_, options)).value();
+    std::map<SampleId, std::vector<int32_t>> ids;
+    for (const auto& [id, completion] : testing::generate(*created, requests)) {
+      ids[id] = completion.token_ids;
+    }
+    return std::pair(ids, created->stats().preemptions.load());
+  };
+  const auto [reference, none] = run(2, 16, 1);
+  EXPECT_EQ(none, 0u);
+  EXPECT_EQ(run(1, 7, 1).first, reference);
+  const double page_gib = 2.0 * 30 * 3 * 16 * 64 * 4 / (1 << 30);
+  const auto [preempted, count] = run(2, 16, 17 * page_gib);
+  EXPECT_GT(count, 0u);
+  EXPECT_EQ(preempted, reference);
 }
 
 }  // namespace
