@@ -15,7 +15,9 @@
 int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_logger_mt("assay"));
   spdlog::set_pattern("assay: %v");
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write, not the end of a run
+  // A closed pipe or a file-size limit is an error of the write, not the end of a run.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app{"assay: scores of language models that you can trust", "assay"};
   const assay::BuildInfo build = assay::build_info();
   app.set_version_flag("--version", fmt::format("assay {} ({}, {}, {})", build.version,

@@ -63,7 +63,7 @@ struct RunStore::State {
   std::string folder, path;
   FileLock lock;
   Database database;
-  std::unique_ptr<Statement> insert_sample;
+  std::unique_ptr<Statement> insert_sample, find_sample;
   bool in_transaction = false;
 
   Status begin() {
@@ -237,14 +237,20 @@ Status RunStore::for_each(const std::function<Status(const SampleRecord&)>& visi
 }
 
 Result<std::optional<SampleRecord>> RunStore::find(const SampleId& id) {
-  const std::string sql =
-      std::string(kSelectSamples) + "WHERE s.suite = ? AND s.item_id = ? AND s.sample_index = ?";
-  Statement select(state_->database, sql.c_str());
+  if (!state_->find_sample) {
+    const std::string sql =
+        std::string(kSelectSamples) + "WHERE s.suite = ? AND s.item_id = ? AND s.sample_index = ?";
+    state_->find_sample = std::make_unique<Statement>(state_->database, sql.c_str());
+  }
+  Statement& select = *state_->find_sample;
   select.bind(1, id.suite).bind(2, id.item_id).bind(3, int64_t{id.sample_index});
   ASSAY_TRY(const bool row, select.step());
-  if (!row) return std::optional<SampleRecord>();
-  ASSAY_TRY(SampleRecord record, read_record(select, state_->path));
-  return std::optional<SampleRecord>(std::move(record));
+  std::optional<SampleRecord> found;
+  if (row) {
+    ASSAY_TRY(found, read_record(select, state_->path));
+  }
+  select.reset();
+  return found;
 }
 
 Status RunStore::update_verdict(const SampleId& id, const Verdict& verdict,

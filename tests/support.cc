@@ -62,9 +62,9 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, code);
 }
 
-ProgramResult run_program(const std::string& arguments, const std::string& environment) {
+ProgramResult run_program(const std::string& arguments, const std::string& prefix) {
   const TemporaryFolder folder;
-  const std::string command = environment + " '" + program() + "' " + arguments + " > '" +
+  const std::string command = prefix + " '" + program() + "' " + arguments + " > '" +
                               (folder / "out") + "' 2> '" + (folder / "err") + "' < /dev/null";
   const int status = std::system(command.c_str());
   ProgramResult result;

@@ -39,8 +39,15 @@ struct ProgramResult {
   int exit_code = -1;
   std::string out, err;
 };
-// Runs `program() arguments…` through the shell; arguments are quoted by the caller.
-ProgramResult run_program(const std::string& arguments, const std::string& environment = "");
+// Runs `prefix program() arguments…` through the shell; arguments are quoted by the caller.
+ProgramResult run_program(const std::string& arguments, const std::string& prefix = "");
+
+// Whether timings mean something in this build.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+constexpr bool kOptimized = true;
+#else
+constexpr bool kOptimized = false;
+#endif
 
 }  // namespace assay::testing
 

@@ -70,9 +70,7 @@ HWY_INLINE Part part_zero_below(Part value, Part x, float limit) {
 }
 
 // `value`, or x where x is not a number
-HWY_INLINE Part part_keep_nan(Part value, Part x) {
-  return hn::IfThenElse(hn::Eq(x, x), value, x);
-}
+HWY_INLINE Part part_keep_nan(Part value, Part x) { return hn::IfThenElse(hn::Eq(x, x), value, x); }
 
 using D4 = hn::FixedTag<float, 4>;
 using D8 = hn::FixedTag<float, 8>;

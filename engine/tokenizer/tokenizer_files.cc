@@ -183,8 +183,9 @@ Result<Tokenizer> Tokenizer::from_folder(const std::string& folder) {
   try {
     return read_folder(folder);
   } catch (const Json::exception& error) {
-    return Error{fmt::format("{}/tokenizer.json: a value has the wrong type ({}); the file is damaged",
-                             folder, to_valid_utf8(error.what()))};
+    return Error{
+        fmt::format("{}/tokenizer.json: a value has the wrong type ({}); the file is damaged",
+                    folder, to_valid_utf8(error.what()))};
   }
 }
 

@@ -60,8 +60,7 @@ class DatasetFile : public ::testing::Test {
 };
 
 TEST_F(DatasetFile, EveryMistakeNamesFileAndLine) {
-  EXPECT_THAT(error_of(good_ + "\n{\"problem\": \n"),
-              HasSubstr("test.jsonl:2: not valid JSON"));
+  EXPECT_THAT(error_of(good_ + "\n{\"problem\": \n"), HasSubstr("test.jsonl:2: not valid JSON"));
   EXPECT_THAT(error_of(good_ + "\n\n" + R"({"problem": "p", "unique_id": "b"})"),
               HasSubstr("test.jsonl:3: field \"answer\" is missing"));
   EXPECT_THAT(error_of(R"({"problem": [1], "answer": "1", "unique_id": "a"})"),

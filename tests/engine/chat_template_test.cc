@@ -43,7 +43,8 @@ void check_against_jinja2(bool shipped) {
     const auto text = parsed->render(messages, options);
     ASSERT_TRUE(text.ok()) << text.error().message << "\n" << source;
     EXPECT_EQ(*text, row["expected"].get<std::string>())
-        << name << ", " << row["conversation"] << "\n" << source;
+        << name << ", " << row["conversation"] << "\n"
+        << source;
     ++checked;
   }
   EXPECT_GT(checked, 20);

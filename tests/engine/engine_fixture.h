@@ -36,7 +36,8 @@ class MapSink : public CompletionSink {
   std::map<SampleId, Completion> completions;
 };
 
-inline std::shared_ptr<const Prompt> make_prompt(const Tokenizer& tokenizer, const std::string& text,
+inline std::shared_ptr<const Prompt> make_prompt(const Tokenizer& tokenizer,
+                                                 const std::string& text,
                                                  bool opens_thought = true) {
   auto prompt = std::make_shared<Prompt>();
   prompt->text = text;

@@ -40,7 +40,8 @@ TEST_P(Kernels, DotTileIsBitEqualToThePortableOneForAllShapes) {
         const auto w = random_floats(static_cast<size_t>(w_rows * width), 1);
         const auto x = random_floats(static_cast<size_t>(x_rows * width), 2);
         std::vector<float> ours(static_cast<size_t>(x_rows * 30), -1), theirs = ours;
-        kernels().dot_tile(w.data(), w_rows, width, x.data(), x_rows, width, width, ours.data(), 30);
+        kernels().dot_tile(w.data(), w_rows, width, x.data(), x_rows, width, width, ours.data(),
+                           30);
         portable().dot_tile(w.data(), w_rows, width, x.data(), x_rows, width, width, theirs.data(),
                             30);
         ASSERT_TRUE(same_bits(ours, theirs)) << width << " " << w_rows << " " << x_rows;
@@ -140,9 +141,7 @@ TEST_P(Kernels, DequantizedBlocksAreThoseOfTheirDefinition) {
     const int count = 320;
     std::vector<uint8_t> row(static_cast<size_t>(count / block.values * block.bytes));
     for (uint8_t& byte : row) byte = static_cast<uint8_t>(rng());
-    const auto u16 = [&](size_t at) {
-      return static_cast<uint16_t>(row[at] | row[at + 1] << 8);
-    };
+    const auto u16 = [&](size_t at) { return static_cast<uint16_t>(row[at] | row[at + 1] << 8); };
     // Keep every fp16 finite; NaNs have no single value.
     for (size_t at = 0; at < row.size(); at += static_cast<size_t>(block.bytes)) {
       for (const size_t half : {at, at + 2}) {

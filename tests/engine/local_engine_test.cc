@@ -10,8 +10,8 @@
 namespace assay {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::generate;
+using ::testing::HasSubstr;
 using testing::make_prompt;
 using testing::make_requests;
 
@@ -157,7 +157,8 @@ TEST_F(BuiltinEngine, APromptBeyondTheContextIsAnErrorOfThatSampleAlone) {
 }
 
 TEST_F(BuiltinEngine, AKvCacheTooSmallForOneSequenceIsAnErrorThatSaysWhatToDo) {
-  const auto completions = generate(*engine(1, 4, "auto", 1e-9), make_requests(prompts(2), 2, sampling()));
+  const auto completions =
+      generate(*engine(1, 4, "auto", 1e-9), make_requests(prompts(2), 2, sampling()));
   ASSERT_EQ(completions.size(), 4u);
   for (const auto& [id, completion] : completions) {
     EXPECT_EQ(completion.finish_reason, FinishReason::kError);

@@ -165,7 +165,8 @@ TEST_F(ModelFile, AnotherFileIsNotAGguf) {
 TEST_F(ModelFile, AMatrixOfAnotherShapeIsNamedWithBothShapes) {
   GgufWriter w = tiny_llama();
   w.u32("llama.attention.key_length", 8);
-  EXPECT_THAT(error(w.file()), HasSubstr("attn_q.weight is 32×32 where the configuration says 16×32"));
+  EXPECT_THAT(error(w.file()),
+              HasSubstr("attn_q.weight is 32×32 where the configuration says 16×32"));
 }
 
 TEST_F(ModelFile, RopeScalingIsAClearError) {
@@ -197,7 +198,8 @@ class SafetensorsFolder : public ::testing::Test {
 TEST_F(SafetensorsFolder, EveryTruncationIsAnError) {
   const std::string& whole = files_["model.safetensors"];
   for (size_t size = 0; size < whole.size(); size += size < 400 ? 7 : 9973) {
-    EXPECT_THAT(error_with("model.safetensors", whole.substr(0, size)), HasSubstr("model.safetensors"))
+    EXPECT_THAT(error_with("model.safetensors", whole.substr(0, size)),
+                HasSubstr("model.safetensors"))
         << size;
   }
 }
@@ -221,7 +223,8 @@ TEST_F(SafetensorsFolder, WrongConfigurationsAreNamed) {
     copy[key] = value;
     return error_with("config.json", copy.dump());
   };
-  EXPECT_THAT(changed("model_type", "gemma3"), HasSubstr("architecture \"gemma3\" is not supported"));
+  EXPECT_THAT(changed("model_type", "gemma3"),
+              HasSubstr("architecture \"gemma3\" is not supported"));
   EXPECT_THAT(changed("num_hidden_layers", -1), HasSubstr("num_hidden_layers is -1"));
   EXPECT_THAT(changed("num_hidden_layers", 4), HasSubstr("model.layers.3"));
   EXPECT_THAT(changed("num_attention_heads", 0), HasSubstr("must be positive"));

@@ -109,15 +109,16 @@ TEST_P(Distribution, PassesAChiSquareTestOverAMillionDraws) {
     ++cells;
   }
   if (pooled_expected >= 10) {
-    chi_square += (pooled_count - pooled_expected) * (pooled_count - pooled_expected) / pooled_expected;
+    chi_square +=
+        (pooled_count - pooled_expected) * (pooled_count - pooled_expected) / pooled_expected;
     ++cells;
   }
   const double k = cells - 1;
   if (k < 1) return;  // one token is certain
   // Wilson–Hilferty: nearly standard normal.
-  const double z =
-      (std::cbrt(chi_square / k) - (1 - 2 / (9 * k))) / std::sqrt(2 / (9 * k));
-  std::printf("%s: chi-square %.1f with %.0f degrees of freedom, z %.2f\n", c.name, chi_square, k, z);
+  const double z = (std::cbrt(chi_square / k) - (1 - 2 / (9 * k))) / std::sqrt(2 / (9 * k));
+  std::printf("%s: chi-square %.1f with %.0f degrees of freedom, z %.2f\n", c.name, chi_square, k,
+              z);
   EXPECT_LT(z, 3.7);   // 1 in 10,000
   EXPECT_GT(z, -3.7);  // draws that fit too well would be wrong as well
 }
@@ -127,7 +128,8 @@ TEST(Sampler, GreedyTakesTheBestTokenAndTheLowestOfEqualOnes) {
   const Sampler sampler(**ops);
   Sampler::Scratch scratch;
   const std::vector<float> logits = {0, 3, 1, 3, -2};
-  const SampledToken sampled = sampler.sample(logits.data(), 5, params_of(0, 0.5), {1, 2}, 0, 0, scratch);
+  const SampledToken sampled =
+      sampler.sample(logits.data(), 5, params_of(0, 0.5), {1, 2}, 0, 0, scratch);
   EXPECT_EQ(sampled.token, 1);
   double total = 0;
   for (const float logit : logits) total += std::exp(double{logit});
@@ -140,7 +142,8 @@ TEST(Sampler, ADrawDependsOnKeyPositionAndSampleIndex) {
   Sampler::Scratch scratch;
   const std::vector<float> logits(5000, 0.0f);
   const auto draw = [&](PhiloxKey key, uint32_t position, uint32_t sample) {
-    return sampler.sample(logits.data(), 5000, params_of(1, 1), key, position, sample, scratch).token;
+    return sampler.sample(logits.data(), 5000, params_of(1, 1), key, position, sample, scratch)
+        .token;
   };
   EXPECT_EQ(draw({1, 2}, 3, 4), draw({1, 2}, 3, 4));
   EXPECT_NE(draw({1, 2}, 3, 4), draw({1, 3}, 3, 4));
@@ -155,7 +158,8 @@ TEST(Sampler, ValuesThatAreNotFiniteGiveNoToken) {
   for (const float bad : {NAN, INFINITY}) {
     std::vector<float> logits(64, 0.5f);
     logits[40] = bad;
-    EXPECT_EQ(sampler.sample(logits.data(), 64, params_of(0.6, 0.95), {1, 2}, 0, 0, scratch).token, -1);
+    EXPECT_EQ(sampler.sample(logits.data(), 64, params_of(0.6, 0.95), {1, 2}, 0, 0, scratch).token,
+              -1);
   }
   const std::vector<float> none(64, -INFINITY);
   EXPECT_EQ(sampler.sample(none.data(), 64, params_of(0.6, 0.95), {1, 2}, 0, 0, scratch).token, -1);

@@ -132,9 +132,11 @@ TEST_F(SmolLM2, SamplesDoNotDependOnThreadsBatchOrPreemption) {
   ASSAY_NEED_SMOLLM2();
   std::vector<std::shared_ptr<const Prompt>> prompts;
   for (int i = 0; i < 2; ++i) {
-    prompts.push_back(testing::make_prompt(
-        model_->tokenizer, "<|im_start|>user\nWrite " + std::to_string(i + 3) +
-                               " words about the sea.<|im_end|>\n<|im_start|>assistant\n", false));
+    prompts.push_back(
+        testing::make_prompt(model_->tokenizer,
+                             "<|im_start|>user\nWrite " + std::to_string(i + 3) +
+                                 " words about the sea.<|im_end|>\n<|im_start|>assistant\n",
+                             false));
   }
   SamplingParams sampling;
   sampling.max_tokens = 40;

@@ -19,9 +19,7 @@ class LlamaCppVectors : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Vocabularies, LlamaCppVectors,
                          ::testing::Values("gpt-2", "llama-bpe", "qwen2", "deepseek-llm",
                                            "deepseek-coder"),
-                         [](const auto& tested) {
-                           return replace_all(tested.param, "-", "_");
-                         });
+                         [](const auto& tested) { return replace_all(tested.param, "-", "_"); });
 
 TEST_P(LlamaCppVectors, EncodeToTheRecordedIds) {
   ASSAY_NEED_DATA(std::string("engine/vocab/ggml-vocab-") + GetParam() + ".gguf");
@@ -137,7 +135,8 @@ TEST_F(DamagedTokenizer, EveryWrongTypeInTheFileIsAnErrorAndNoCrash) {
   for (const char* pointer :
        {"/model", "/model/vocab", "/model/merges", "/pre_tokenizer", "/pre_tokenizer/type",
         "/pre_tokenizer/pretokenizers", "/added_tokens", "/added_tokens/0", "/added_tokens/0/id",
-        "/model/merges/0", "/normalizer", "/model/type", "/pre_tokenizer/pretokenizers/0/pattern"}) {
+        "/model/merges/0", "/normalizer", "/model/type",
+        "/pre_tokenizer/pretokenizers/0/pattern"}) {
     for (const Json& wrong : {Json(-1), Json("x"), Json::array({1}), Json::object({{"a", 1}})}) {
       Json json = original;
       json[Json::json_pointer(pointer)] = wrong;

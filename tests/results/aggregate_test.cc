@@ -36,8 +36,10 @@ TEST(PassAtK, IsTheUnbiasedEstimatorOfItsDefinition) {
 }
 
 TEST(Consensus, TheMajorityAnswerDecides) {
-  EXPECT_EQ(consensus({outcome(true, "1"), outcome(true, "1"), outcome(false, "2")}, equal_text), 1);
-  EXPECT_EQ(consensus({outcome(true, "1"), outcome(false, "2"), outcome(false, "2")}, equal_text), 0);
+  EXPECT_EQ(consensus({outcome(true, "1"), outcome(true, "1"), outcome(false, "2")}, equal_text),
+            1);
+  EXPECT_EQ(consensus({outcome(true, "1"), outcome(false, "2"), outcome(false, "2")}, equal_text),
+            0);
 }
 
 TEST(Consensus, TiesAreSharedEvenlyAndMissingAnswersDoNotVote) {
@@ -47,7 +49,9 @@ TEST(Consensus, TiesAreSharedEvenlyAndMissingAnswersDoNotVote) {
 }
 
 TEST(Consensus, VotesForClassesNotForStrings) {
-  const auto same = [](std::string_view a, std::string_view b) { return std::stod(std::string(a)) == std::stod(std::string(b)); };
+  const auto same = [](std::string_view a, std::string_view b) {
+    return std::stod(std::string(a)) == std::stod(std::string(b));
+  };
   EXPECT_EQ(consensus({outcome(true, "0.5"), outcome(true, ".5"), outcome(true, "0.50"),
                        outcome(false, "7"), outcome(false, "7")},
                       same),

@@ -47,8 +47,8 @@ TEST(CompareAnswers, NeverCallsARecordedDifferenceEqual) {
       EXPECT_FALSE(equal) << gold << " | " << pred;
     }
   }
-  std::printf("equal pairs found: %d of %d; of %d different pairs none passed\n", found, equal_pairs,
-              different);
+  std::printf("equal pairs found: %d of %d; of %d different pairs none passed\n", found,
+              equal_pairs, different);
   EXPECT_GT(different, 300);
 }
 

@@ -27,8 +27,9 @@ TEST(Suites, MathSuitesFollowThePublishedProtocol) {
     EXPECT_EQ(suite->sampling.max_tokens, 32768);
     EXPECT_TRUE(suite->system_prompt.empty());
     EXPECT_TRUE(suite->think);
-    EXPECT_THAT(suite->user_prompt, HasSubstr("Please reason step by step, and put your final answer "
-                                              "within \\boxed{}."));
+    EXPECT_THAT(suite->user_prompt,
+                HasSubstr("Please reason step by step, and put your final answer "
+                          "within \\boxed{}."));
   }
 }
 
@@ -43,7 +44,8 @@ TEST(Suites, ThePromptTakesTheItemsFields) {
   ASSERT_OK(suite);
   Item item;
   item.fields["problem"] = "What is $x$ in {{problem}}?";
-  EXPECT_THAT(render_user_prompt(*suite, item), ::testing::StartsWith("What is $x$ in {{problem}}?\n"));
+  EXPECT_THAT(render_user_prompt(*suite, item),
+              ::testing::StartsWith("What is $x$ in {{problem}}?\n"));
 }
 
 class SuiteFile : public ::testing::Test {
