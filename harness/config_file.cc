@@ -22,6 +22,19 @@ std::string config_path(const std::vector<std::string>& arguments) {
   return {};
 }
 
+// Whether the option stands on the command line, under any of its names.
+bool is_given(const CLI::Option& option, const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    for (const std::string& name : option.get_lnames()) {
+      if (argument == "--" + name || argument.starts_with("--" + name + "=")) return true;
+    }
+    for (const std::string& name : option.get_snames()) {
+      if (argument.starts_with("-" + name) && !argument.starts_with("--")) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> with_config_file(const CLI::App& command,
@@ -46,6 +59,7 @@ Result<std::vector<std::string>> with_config_file(const CLI::App& command,
                                command.get_name(),
                                guess.empty() ? "" : fmt::format("; did you mean \"{}\"?", guess))};
     }
+    if (is_given(*option, arguments)) continue;
     const std::string flag = "--" + option->get_lnames().front();
     if (value.is_boolean() && option->get_items_expected_max() == 0) {
       if (value.get<bool>()) flags.push_back(flag);

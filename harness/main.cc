@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,9 @@ int main(int argc, char** argv) {
     app.parse(arguments);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? assay::kExitDone : assay::kExitInput;
+  } catch (const std::bad_alloc&) {
+    return assay::fail(
+        {"out of memory; lower --batch-size or --kv-cache-gib, or use a smaller model"});
   }
   return exit_code;
 }

@@ -51,7 +51,8 @@ std::string Progress::line() const {
                       with_commas(total_), with_commas(engine_.generated_tokens), rate);
   // Tokens, not samples: short answers finish first, so counting samples promises too much.
   const auto active = static_cast<double>(engine_.active_sequences);
-  if (rate > 0 && static_cast<double>(done) + active > 0) {
+  constexpr int64_t kEnoughToTell = 8;
+  if (rate > 0 && done >= kEnoughToTell) {
     const double finished_mean =
         done > 0 ? static_cast<double>(finished_tokens_) / static_cast<double>(done) : 0;
     const double started_mean = generated / (static_cast<double>(done) + active);

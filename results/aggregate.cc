@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace assay {
 namespace {
@@ -42,19 +43,24 @@ double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& sa
     int votes;
     bool correct;
   };
-  std::vector<Class> classes;
+  // Equal strings first: few distinct ones are left for the costly comparison.
+  std::map<std::string_view, Class> by_text;
   for (const SampleOutcome& sample : samples) {
     if (!sample.has_answer || sample.correctness == Correctness::kUnscored) continue;
-    const bool correct = sample.correctness == Correctness::kCorrect;
-    const auto same = [&](const Class& existing) {
-      return existing.answer == sample.answer || same_answer(existing.answer, sample.answer);
-    };
-    const auto found = std::find_if(classes.begin(), classes.end(), same);
+    Class& entry = by_text.try_emplace(sample.answer, Class{sample.answer, 0, false}).first->second;
+    ++entry.votes;
+    entry.correct |= sample.correctness == Correctness::kCorrect;
+  }
+  std::vector<Class> classes;
+  for (const auto& [text, entry] : by_text) {
+    const auto found = std::find_if(classes.begin(), classes.end(), [&](const Class& existing) {
+      return same_answer(existing.answer, text);
+    });
     if (found == classes.end()) {
-      classes.push_back({sample.answer, 1, correct});
+      classes.push_back(entry);
     } else {
-      ++found->votes;
-      found->correct |= correct;
+      found->votes += entry.votes;
+      found->correct |= entry.correct;
     }
   }
   int most = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "harness/base/text.h"
@@ -70,12 +71,11 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
   ASSAY_TRY(const std::vector<StoredItem> items, store.items());
   ASSAY_TRY(report.sessions, store.total_sessions());
   std::map<std::pair<std::string, std::string>, std::vector<SampleOutcome>> outcomes;
-  ASSAY_TRY_STATUS(store.for_each([&](const SampleRecord& record) -> Status {
+  ASSAY_TRY_STATUS(store.for_each_verdict([&](const SampleRecord& record, int tokens) -> Status {
     const Completion& completion = record.completion;
     outcomes[{completion.id.suite, completion.id.item_id}].push_back(
         {record.verdict.correctness, completion.finish_reason == FinishReason::kLength,
-         record.verdict.has_answer, record.verdict.answer,
-         static_cast<int>(completion.token_ids.size())});
+         record.verdict.has_answer, record.verdict.answer, tokens});
     return {};
   }));
   for (const PlannedSuite& plan : planned) {
@@ -98,8 +98,12 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
 }
 
 std::string format_report(const Report& report) {
+  const int n = report.suites.front().num_samples;
+  const bool same_n = std::all_of(report.suites.begin(), report.suites.end(),
+                                  [n](const SuiteSummary& s) { return s.num_samples == n; });
+  const std::string cons = same_n ? fmt::format("cons@{}", n) : "cons@n";
   std::vector<Row> rows = {{"suite",
-                            {"questions", "n", "pass@1", "± sampling", "± questions", "cons@n",
+                            {"questions", "n", "pass@1", "± sampling", "± questions", cons,
                              "mean tokens", "truncated", "no answer"}}};
   for (const SuiteSummary& summary : report.suites) {
     rows.push_back(
@@ -127,7 +131,7 @@ std::string format_report(const Report& report) {
                        static_cast<double>(sessions.generated_tokens) / sessions.wall_s);
   }
   out +=
-      "\n  pass@1 and cons@n in percent. ± sampling: same questions, new samples; "
+      "\n  pass@k and cons@n in percent. ± sampling: same questions, new samples; "
       "± questions: new questions.\n";
   return out;
 }

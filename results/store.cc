@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS items(
 CREATE TABLE IF NOT EXISTS samples(
   suite TEXT NOT NULL, item_id TEXT NOT NULL, sample_index INTEGER NOT NULL,
   token_ids BLOB NOT NULL, text BLOB NOT NULL, finish_reason TEXT NOT NULL,
-  prompt_tokens INTEGER NOT NULL, opens_thought INTEGER NOT NULL, logprob REAL NOT NULL,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, opens_thought INTEGER NOT NULL, logprob REAL NOT NULL,
   error TEXT NOT NULL, verdict TEXT NOT NULL, answer TEXT, rule TEXT NOT NULL,
   detail TEXT NOT NULL, scorer TEXT NOT NULL, PRIMARY KEY(suite, item_id, sample_index));
 CREATE TABLE IF NOT EXISTS sessions(
@@ -29,31 +29,37 @@ CREATE TABLE IF NOT EXISTS sessions(
 )";
 
 constexpr const char* kSelectSamples =
-    "SELECT s.suite, s.item_id, s.sample_index, s.token_ids, s.text, s.finish_reason, "
-    "s.prompt_tokens, s.opens_thought, s.logprob, s.error, s.verdict, s.answer IS NOT NULL, "
-    "s.answer, s.rule, s.detail, s.scorer FROM samples s ";
+    "SELECT s.suite, s.item_id, s.sample_index, s.finish_reason, s.prompt_tokens, s.opens_thought, "
+    "s.logprob, s.error, s.verdict, s.answer IS NOT NULL, s.answer, s.rule, s.detail, s.scorer, "
+    "s.completion_tokens, s.token_ids, s.text FROM samples s ";
+constexpr const char* kInRunOrder =
+    "JOIN items i ON i.suite = s.suite AND i.item_id = s.item_id ORDER BY i.ordinal, "
+    "s.sample_index";
 
-Result<SampleRecord> read_record(const Statement& row, const std::string& place) {
+// A row of kSelectSamples; token ids and text only when asked for.
+Result<SampleRecord> read_record(const Statement& row, const std::string& place, bool with_text) {
   SampleRecord record;
   Completion& completion = record.completion;
   completion.id = {row.text(0), row.text(1), static_cast<int>(row.integer(2))};
-  ASSAY_TRY(completion.token_ids, decompress_token_ids(row.text(3), place));
-  ASSAY_TRY(completion.text, zstd_decompress(row.text(4), place));
-  completion.prompt_tokens = static_cast<int>(row.integer(6));
-  completion.opens_thought = row.integer(7) != 0;
-  completion.logprob = row.real(8);
-  completion.error = row.text(9);
+  completion.prompt_tokens = static_cast<int>(row.integer(4));
+  completion.opens_thought = row.integer(5) != 0;
+  completion.logprob = row.real(6);
+  completion.error = row.text(7);
   Verdict& verdict = record.verdict;
-  if (!from_string(row.text(5), &completion.finish_reason) ||
-      !from_string(row.text(10), &verdict.correctness)) {
+  if (!from_string(row.text(3), &completion.finish_reason) ||
+      !from_string(row.text(8), &verdict.correctness)) {
     return Error{place +
                  ": holds a sample that this assay cannot read; use the version that wrote it"};
   }
-  verdict.has_answer = row.integer(11) != 0;
-  verdict.answer = row.text(12);
-  verdict.rule = row.text(13);
-  verdict.detail = row.text(14);
-  record.scorer = row.text(15);
+  verdict.has_answer = row.integer(9) != 0;
+  verdict.answer = row.text(10);
+  verdict.rule = row.text(11);
+  verdict.detail = row.text(12);
+  record.scorer = row.text(13);
+  if (with_text) {
+    ASSAY_TRY(completion.token_ids, decompress_token_ids(row.text(15), place));
+    ASSAY_TRY(completion.text, zstd_decompress(row.text(16), place));
+  }
   return record;
 }
 
@@ -189,7 +195,8 @@ Status RunStore::insert(const Encoded& encoded) {
   ASSAY_TRY_STATUS(state_->begin());
   if (!state_->insert_sample) {
     state_->insert_sample = std::make_unique<Statement>(
-        state_->database, "INSERT INTO samples VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        state_->database,
+        "INSERT INTO samples VALUES(?1,?2,?3,?4,?5,?6,?7,?16,?8,?9,?10,?11,?12,?13,?14,?15)");
   }
   const Completion& completion = encoded.record.completion;
   const Verdict& verdict = encoded.record.verdict;
@@ -207,7 +214,8 @@ Status RunStore::insert(const Encoded& encoded) {
       .bind(11, to_string(verdict.correctness))
       .bind(13, verdict.rule)
       .bind(14, verdict.detail)
-      .bind(15, encoded.record.scorer);
+      .bind(15, encoded.record.scorer)
+      .bind(16, static_cast<int64_t>(completion.token_ids.size()));
   if (verdict.has_answer) {
     insert.bind(12, verdict.answer);
   } else {
@@ -224,15 +232,24 @@ Status RunStore::commit() {
 }
 
 Status RunStore::for_each(const std::function<Status(const SampleRecord&)>& visit) {
-  const std::string sql = std::string(kSelectSamples) +
-                          "JOIN items i ON i.suite = s.suite AND i.item_id = s.item_id "
-                          "ORDER BY i.ordinal, s.sample_index";
+  const std::string sql = std::string(kSelectSamples) + kInRunOrder;
   Statement select(state_->database, sql.c_str());
   while (true) {
     ASSAY_TRY(const bool row, select.step());
     if (!row) return {};
-    ASSAY_TRY(const SampleRecord record, read_record(select, state_->path));
+    ASSAY_TRY(const SampleRecord record, read_record(select, state_->path, true));
     ASSAY_TRY_STATUS(visit(record));
+  }
+}
+
+Status RunStore::for_each_verdict(const std::function<Status(const SampleRecord&, int)>& visit) {
+  const std::string sql = std::string(kSelectSamples) + kInRunOrder;
+  Statement select(state_->database, sql.c_str());
+  while (true) {
+    ASSAY_TRY(const bool row, select.step());
+    if (!row) return {};
+    ASSAY_TRY(const SampleRecord record, read_record(select, state_->path, false));
+    ASSAY_TRY_STATUS(visit(record, static_cast<int>(select.integer(14))));
   }
 }
 
@@ -247,7 +264,7 @@ Result<std::optional<SampleRecord>> RunStore::find(const SampleId& id) {
   ASSAY_TRY(const bool row, select.step());
   std::optional<SampleRecord> found;
   if (row) {
-    ASSAY_TRY(found, read_record(select, state_->path));
+    ASSAY_TRY(found, read_record(select, state_->path, true));
   }
   select.reset();
   return found;

@@ -66,6 +66,10 @@ class RunStore {
 
   // Every record in the order of the run's items and sample indices.
   Status for_each(const std::function<Status(const SampleRecord&)>& visit);
+  // The same without token ids and texts, which scores do not need: `completion_tokens` is their
+  // count.
+  Status for_each_verdict(
+      const std::function<Status(const SampleRecord&, int completion_tokens)>& visit);
   Result<std::optional<SampleRecord>> find(const SampleId& id);
   // Replaces the verdict of a stored sample; commit() as with insert().
   Status update_verdict(const SampleId& id, const Verdict& verdict, const std::string& scorer);

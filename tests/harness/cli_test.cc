@@ -46,7 +46,7 @@ class Cli : public ::testing::Test {
 TEST_F(Cli, ARunPrintsTheReportAndStoresIt) {
   const auto result = run_program(kSmall + "-o " + (folder_ / "r"));
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, AllOf(HasSubstr("arithmetic"), HasSubstr("pass@1"), HasSubstr("cons@n"),
+  EXPECT_THAT(result.out, AllOf(HasSubstr("arithmetic"), HasSubstr("pass@1"), HasSubstr("cons@64"),
                                 HasSubstr("tokens/s"), HasSubstr("pass@64")));
   const Json json = testing::load_json(folder_ / "r/results.json");
   EXPECT_EQ(json["complete"], true);
@@ -220,6 +220,9 @@ TEST_F(Cli, AConfigFileHoldsAnyFlagAndTheCommandLineWins) {
   ASSERT_OK(
       write_file_atomically(folder_ / "c.json", R"({"model": "builtin", "tasks": ["arithmetic:3"],
       "limit": 4, "top_p": 0.9, "max-tokens": 40, "stop": ["zzz", "yyy"]})"));
+  const auto other =
+      run_program("run --config " + (folder_ / "c.json") + " --tasks aime24 --dry-run");
+  EXPECT_THAT(other.err, AllOf(HasSubstr("aime24"), Not(HasSubstr("arithmetic"))));
   const auto result =
       run_program("run --config " + (folder_ / "c.json") + " --limit 2 -o " + (folder_ / "r"));
   EXPECT_EQ(result.exit_code, 0) << result.err;
