@@ -22,7 +22,7 @@ Result<SameAnswer> same_answer_of(const std::string& name) {
       [shared](std::string_view a, std::string_view b) { return shared->same_answer(a, b); });
 }
 
-int print_report(RunStore& store) {
+int print_report(RunStore& store, bool must_write) {
   const auto report = make_report(store, same_answer_of);
   if (!report.ok()) return fail(report.error());
   if (!report->missing.empty()) {
@@ -34,7 +34,10 @@ int print_report(RunStore& store) {
   if (!manifest.ok()) return fail(manifest.error());
   const std::string json = dump_json(report_json(*report, **manifest), 2) + "\n";
   const Status written = write_file_atomically(store.folder() + "/results.json", json);
-  if (!written.ok()) return fail(written.error());
+  if (!written.ok()) {
+    const int code = fail(written.error());
+    if (must_write) return code;
+  }
   fmt::print("{}", format_report(*report));
   if (std::fflush(stdout) != 0) return fail(Error{"standard output: cannot write"});
   return kExitDone;

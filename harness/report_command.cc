@@ -13,7 +13,7 @@ void add_report_command(CLI::App& app, int* exit_code) {
   command->footer("Example:\n  assay report runs/builtin-arithmetic-1a2b3c4d");
   command->callback([folder, exit_code] {
     auto store = RunStore::open(*folder, RunStore::Mode::kRead);
-    *exit_code = store.ok() ? print_report(*store) : fail(store.error());
+    *exit_code = store.ok() ? print_report(*store, false) : fail(store.error());
   });
 }
 

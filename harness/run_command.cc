@@ -160,7 +160,7 @@ int run(RunOptions options) {
     return kExitIncomplete;
   }
   spdlog::info("run stored in {}", folder);
-  return print_report(*store);
+  return print_report(*store, true);
 }
 
 }  // namespace

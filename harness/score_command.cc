@@ -84,7 +84,7 @@ void add_score_command(CLI::App& app, int* exit_code) {
     }
     fmt::print(stderr, "assay: scored {} samples again; {} verdicts changed\n", rescored->samples,
                rescored->changed);
-    *exit_code = print_report(*store);
+    *exit_code = print_report(*store, true);
   });
 }
 

@@ -6,14 +6,33 @@
 
 namespace assay {
 
+namespace {
+
+// A database in WAL mode on a folder that cannot be written opens only as one that nobody changes.
+std::string immutable_uri(const std::string& path) {
+  std::string uri = "file:";
+  for (const char c : path) {
+    if (c == '?' || c == '#' || c == '%') {
+      uri += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    } else {
+      uri += c;
+    }
+  }
+  return uri + "?immutable=1";
+}
+
+}  // namespace
+
 Result<Database> Database::open(const std::string& path, bool create) {
   Database database;
   database.path_ = path;
   const int flags = SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
   int code = sqlite3_open_v2(path.c_str(), &database.handle_, flags, nullptr);
-  if (code == SQLITE_CANTOPEN && !create) {
+  if (!create && (code == SQLITE_CANTOPEN ||
+                  (code == SQLITE_OK && sqlite3_db_readonly(database.handle_, "main") == 1))) {
     sqlite3_close(database.handle_);
-    code = sqlite3_open_v2(path.c_str(), &database.handle_, SQLITE_OPEN_READONLY, nullptr);
+    code = sqlite3_open_v2(immutable_uri(path).c_str(), &database.handle_,
+                           SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, nullptr);
   }
   if (code != SQLITE_OK) return database.error("open");
   sqlite3_busy_timeout(database.handle_, 10'000);

@@ -298,6 +298,25 @@ TEST_F(Cli, AFolderThatCannotBeWrittenIsAClearError) {
   expect_input_error(kSmall + "-o /proc/assay-run", "cannot create the folder");
 }
 
+// Only root can make a file system read-only; elsewhere a folder without write permission will do.
+TEST_F(Cli, ARunOnAReadOnlyFolderCanStillBeRead) {
+  run_program(kSmall + "-n 2 -o " + (folder_ / "r"));
+  const std::string before = exported(folder_ / "r");
+  const std::string mounted = folder_ / "m";
+  ASSERT_OK(create_directories(mounted));
+  if (std::system(("mount --bind '" + (folder_ / "r") + "' '" + mounted +
+                   "' 2>/dev/null && mount -o remount,bind,ro '" + mounted + "' 2>/dev/null")
+                      .c_str()) != 0) {
+    GTEST_SKIP() << "needs the right to mount";
+  }
+  EXPECT_EQ(exported(mounted), before);
+  const auto report = run_program("report " + mounted);
+  EXPECT_EQ(report.exit_code, 0) << report.err;
+  EXPECT_THAT(report.out, HasSubstr("arithmetic"));
+  expect_input_error(kSmall + "-n 2 -o " + mounted, "Read-only file system");
+  EXPECT_EQ(std::system(("umount '" + mounted + "'").c_str()), 0);
+}
+
 TEST_F(Cli, AFullDiskEndsCleanlyAndTheRunGoesOnLater) {
   // A limit on the size of files stands for a full disk: writes fail in the same places.
   const std::string run = folder_ / "r";
