@@ -42,7 +42,7 @@ struct ProgramResult {
 // Runs `prefix program() arguments…` through the shell; arguments are quoted by the caller.
 ProgramResult run_program(const std::string& arguments, const std::string& prefix = "");
 
-// Whether timings mean something in this build.
+// Whether timings mean something in this build; sanitizer builds also draw fewer samples.
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 constexpr bool kOptimized = true;
 #else

@@ -8,11 +8,12 @@
 #include <numeric>
 
 #include "engine/cpu/cpu_ops.h"
+#include "tests/support.h"
 
 namespace assay {
 namespace {
 
-constexpr int kDraws = 1'000'000;
+constexpr int kDraws = testing::kOptimized ? 1'000'000 : 50'000;
 
 // Temperature, then top-k, then top-p, then min-p, by sorting everything in f64.
 std::vector<double> exact_distribution(const std::vector<float>& logits,

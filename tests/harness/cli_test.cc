@@ -23,7 +23,9 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::run_program;
 
-const std::string kSmall = "run --model builtin --tasks arithmetic --limit 10 -n 64 --threads 2 ";
+constexpr int kN = testing::kOptimized ? 64 : 4;
+const std::string kSmall =
+    "run --model builtin --tasks arithmetic --limit 10 --threads 2 -n " + std::to_string(kN) + " ";
 
 class Cli : public ::testing::Test {
  protected:
@@ -46,15 +48,16 @@ class Cli : public ::testing::Test {
 TEST_F(Cli, ARunPrintsTheReportAndStoresIt) {
   const auto result = run_program(kSmall + "-o " + (folder_ / "r"));
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, AllOf(HasSubstr("arithmetic"), HasSubstr("pass@1"), HasSubstr("cons@64"),
-                                HasSubstr("tokens/s"), HasSubstr("pass@64")));
+  EXPECT_THAT(result.out, AllOf(HasSubstr("arithmetic"), HasSubstr("pass@1"),
+                                HasSubstr("cons@" + std::to_string(kN)), HasSubstr("tokens/s"),
+                                HasSubstr("pass@" + std::to_string(kN))));
   const Json json = testing::load_json(folder_ / "r/results.json");
   EXPECT_EQ(json["complete"], true);
   const Json& suite = json["suites"][0];
-  EXPECT_EQ(suite["samples"], 640);
+  EXPECT_EQ(suite["samples"], 10 * kN);
   EXPECT_GT(suite["pass@1"], 0.5);
   EXPECT_LT(suite["pass@1"], 0.95);
-  EXPECT_EQ(json["manifest"]["identity"]["tasks"][0]["num_samples"], 64);
+  EXPECT_EQ(json["manifest"]["identity"]["tasks"][0]["num_samples"], kN);
   const auto report = run_program("report " + (folder_ / "r"));
   EXPECT_EQ(report.exit_code, 0);
   EXPECT_EQ(report.out, result.out);
@@ -76,9 +79,10 @@ TEST_F(Cli, TokensDoNotDependOnThreadsBatchInstructionSetOrMemory) {
 }
 
 TEST_F(Cli, TwoHalvesAreTheWhole) {
+  const std::string half = std::to_string(kN / 2);
   run_program(kSmall + "-o " + (folder_ / "whole"));
-  run_program(kSmall + "-n 32 -o " + (folder_ / "a"));
-  run_program(kSmall + "-n 32 --first-sample 32 -o " + (folder_ / "b"));
+  run_program(kSmall + "-n " + half + " -o " + (folder_ / "a"));
+  run_program(kSmall + "-n " + half + " --first-sample " + half + " -o " + (folder_ / "b"));
   const auto sorted = [](std::string text) {
     auto lines = split(std::string(trim(text)), '\n');
     std::sort(lines.begin(), lines.end());
@@ -107,9 +111,9 @@ pid_t start(const std::vector<std::string>& arguments) {
 TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
   run_program(kSmall + "-o " + (folder_ / "reference"));
   const std::vector<std::string> arguments = {
-      "run",     "--model",      "builtin", "--tasks", "arithmetic",
-      "--limit", "10",           "-n",      "64",      "--threads",
-      "2",       "--batch-size", "5",       "-o",      folder_ / "killed"};
+      "run", "--model", "builtin",          "--tasks",   "arithmetic", "--limit",
+      "10",  "-n",      std::to_string(kN), "--threads", "2",          "--batch-size",
+      "5",   "-o",      folder_ / "killed"};
   std::mt19937 rng(4);
   int killed = 0;
   size_t last = 0, grew = 0;
@@ -127,8 +131,8 @@ TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
     grew += there > last;
     last = there;
   }
-  std::printf("killed %d times; the store grew %zu times, to %zu of 640 samples\n", killed, grew,
-              last);
+  std::printf("killed %d times; the store grew %zu times, to %zu of %d samples\n", killed, grew,
+              last, 10 * kN);
   EXPECT_GT(killed, 10);
   const auto result = run_program(kSmall + "--batch-size 5 -o " + (folder_ / "killed"));
   EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -349,7 +353,7 @@ TEST_F(Cli, ListsItsSuitesQuickly) {
 }
 
 TEST_F(Cli, TheReplayEngineScoresAndStoresThirtyTwoThousandSamplesInFiveSeconds) {
-  constexpr int kSamples = 320;  // of 100 questions
+  constexpr int kSamples = testing::kOptimized ? 320 : 10;  // of 100 questions
   run_program("run --model builtin --tasks arithmetic -n 1 -o " + (folder_ / "seed"));
   {
     auto seed = RunStore::open(folder_ / "seed", RunStore::Mode::kRead);
@@ -378,13 +382,15 @@ TEST_F(Cli, TheReplayEngineScoresAndStoresThirtyTwoThousandSamplesInFiveSeconds)
     ASSERT_OK(store->commit());
   }
   const double started_s = monotonic_s();
-  const auto result = run_program("run --model replay:" + (folder_ / "recorded") +
-                                  " --tasks arithmetic -n 320 -o " + (folder_ / "r"));
+  const auto result =
+      run_program("run --model replay:" + (folder_ / "recorded") + " --tasks arithmetic -n " +
+                  std::to_string(kSamples) + " -o " + (folder_ / "r"));
   const double elapsed_s = monotonic_s() - started_s;
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const Json suite = testing::load_json(folder_ / "r/results.json")["suites"][0];
-  EXPECT_EQ(suite["samples"], 32000);
-  std::printf("32,000 samples replayed, scored, stored and reported in %.2f s\n", elapsed_s);
+  EXPECT_EQ(suite["samples"], 100 * kSamples);
+  std::printf("%d samples replayed, scored, stored and reported in %.2f s\n", 100 * kSamples,
+              elapsed_s);
   if (testing::kOptimized) {
     EXPECT_LT(elapsed_s, 5);
   }
