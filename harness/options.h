@@ -24,6 +24,7 @@ struct RunOptions {
   double kv_cache_gib = 0;
   std::string cpu_isa = "auto";
   bool dry_run = false;
+  std::string config;  // --config; its flags are already among the others
 };
 
 }  // namespace assay

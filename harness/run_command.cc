@@ -167,7 +167,6 @@ int run(RunOptions options) {
 
 void add_run_command(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<RunOptions>();
-  auto config = std::make_shared<std::string>();
   RunOptions& o = *options;
   CLI::App* command = app.add_subcommand("run", "Sample suites from a model, score and report");
   const auto last = CLI::MultiOptionPolicy::TakeLast;
@@ -236,7 +235,7 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->capture_default_str()
       ->multi_option_policy(last);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");
-  command->add_option("--config", *config, "JSON file that holds any of these flags");
+  command->add_option("--config", o.config, "JSON file that holds any of these flags");
   command->footer(
       "Examples:\n"
       "  assay run --model builtin --tasks arithmetic\n"

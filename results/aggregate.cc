@@ -52,9 +52,10 @@ double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& sa
     entry.correct |= sample.correctness == Correctness::kCorrect;
   }
   std::vector<Class> classes;
-  for (const auto& [text, entry] : by_text) {
+  for (const auto& item : by_text) {
+    const Class& entry = item.second;
     const auto found = std::find_if(classes.begin(), classes.end(), [&](const Class& existing) {
-      return same_answer(existing.answer, text);
+      return same_answer(existing.answer, entry.answer);
     });
     if (found == classes.end()) {
       classes.push_back(entry);
