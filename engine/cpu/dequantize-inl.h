@@ -10,22 +10,12 @@
 #include <cstring>
 
 #include "engine/cpu/lanes-inl.h"
+#include "engine/half.h"
 #include "engine/tensor.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace assay {
 namespace HWY_NAMESPACE {
-
-inline float half_to_float(const uint8_t* at) {
-  uint16_t bits;
-  std::memcpy(&bits, at, 2);
-  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
-  const uint32_t exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000 | mantissa << 13);
-  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float tiny = static_cast<float>(mantissa) * 0x1.0p-24f;  // exact
-  return sign != 0 ? -tiny : tiny;
-}
 
 #ifdef ASSAY_VECTOR_LANES
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "engine/half.h"
 #include "harness/base/hash.h"
 
 namespace assay {
@@ -128,9 +129,8 @@ class Loader {
       } else if (weight.dtype == DType::kBF16 || weight.dtype == DType::kF16) {
         uint16_t bits = 0;
         std::memcpy(&bits, weight.data + 2 * i, 2);
-        values[i] = weight.dtype == DType::kBF16
-                        ? std::bit_cast<float>(uint32_t{bits} << 16)
-                        : static_cast<float>(std::bit_cast<_Float16>(bits));
+        values[i] = weight.dtype == DType::kBF16 ? std::bit_cast<float>(uint32_t{bits} << 16)
+                                                 : half_to_float(bits);
       } else {
         return Error{
             fmt::format("{}: tensor {} has type {}; F32, F16 or BF16 is expected for a "

@@ -229,7 +229,7 @@ Function dict_method(const Value& dict, const std::string& name) {
   if (name == "get") {
     return [dict](A a) -> Value {
       if (a.positional.empty()) throw TemplateError{"get needs a key"};
-      const Value found = dict.get(a.positional[0].to_string());
+      Value found = dict.get(a.positional[0].to_string());
       if (!found.is_undefined()) return found;
       return a.positional.size() > 1 ? a.positional[1] : Value(None{});
     };

@@ -210,7 +210,7 @@ class Interpreter {
         return list;
       }
       case Kind::kDict: {
-        const Value dict = Dict{};
+        Value dict = Dict{};
         for (size_t i = 0; i + 1 < e.operands.size(); i += 2) {
           dict.set(evaluate(*e.operands[i]).to_string(), evaluate(*e.operands[i + 1]));
         }

@@ -1,0 +1,27 @@
+// IEEE 754 binary16, which C++20 has no type for.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+namespace assay {
+
+// Widens exactly.
+inline float half_to_float(uint16_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
+  const uint32_t exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000 | mantissa << 13);
+  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+  const float tiny = static_cast<float>(mantissa) * 0x1.0p-24f;  // exact
+  return sign != 0 ? -tiny : tiny;
+}
+
+// The two bytes at `at`, little-endian.
+inline float half_to_float(const uint8_t* at) {
+  uint16_t bits;
+  std::memcpy(&bits, at, 2);
+  return half_to_float(bits);
+}
+
+}  // namespace assay
