@@ -139,7 +139,7 @@ Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
   return generated;
 }
 
-int run(RunOptions options) {
+int run(const RunOptions& options) {
   auto prepared = prepare(options);
   if (!prepared.ok()) return fail(prepared.error());
   if (options.dry_run) {
