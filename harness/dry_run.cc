@@ -93,7 +93,8 @@ Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
       "answers are shorter than max-tokens\n",
       rate, with_commas(local->stats().generated_tokens),
       format_duration(static_cast<double>(most_tokens) / std::max(rate, 1e-9)));
-  fmt::print("memory: KV cache up to {}\n", format_bytes(local->kv_cache_bytes()));
+  fmt::print("memory: weights {}, KV cache up to {}\n", format_bytes(local->weights_bytes()),
+             format_bytes(local->kv_cache_bytes()));
   return {};
 }
 

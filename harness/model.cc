@@ -1,8 +1,11 @@
 #include "harness/model.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
+#include <span>
 
 #include "engine/replay/replay_engine.h"
 #include "harness/base/file.h"
@@ -16,9 +19,11 @@ namespace {
 
 class LocalModelUnderTest : public ModelUnderTest {
  public:
-  LocalModelUnderTest(std::string name, Thinking thinking, std::unique_ptr<LocalModel> model,
-                      std::unique_ptr<LocalEngine> engine)
+  LocalModelUnderTest(std::string name, const RunOptions& options, Thinking thinking,
+                      std::unique_ptr<LocalModel> model, std::unique_ptr<LocalEngine> engine)
       : name_(std::move(name)),
+        activations_(options.activations),
+        kv_cache_(options.kv_cache),
         thinking_(thinking),
         model_(std::move(model)),
         engine_(std::move(engine)) {}
@@ -33,7 +38,8 @@ class LocalModelUnderTest : public ModelUnderTest {
             {"think", thinking_ == Thinking::kOff  ? "off"
                       : thinking_ == Thinking::kOn ? "on"
                                                    : "auto"},
-            {"kv_cache", "f32"}};
+            {"activations", activations_},
+            {"kv_cache", kv_cache_}};
   }
 
   Result<Prompt> prompt(const Suite& suite, const Item& item) const override {
@@ -44,7 +50,7 @@ class LocalModelUnderTest : public ModelUnderTest {
   LocalEngine* local_engine() override { return engine_.get(); }
 
  private:
-  std::string name_;
+  std::string name_, activations_, kv_cache_;
   Thinking thinking_;
   std::unique_ptr<LocalModel> model_;  // before the engine, which refers to it
   std::unique_ptr<LocalEngine> engine_;
@@ -95,6 +101,15 @@ std::optional<Thinking> parse_thinking(const std::string& text) {
   return std::nullopt;
 }
 
+// The place of `name` among `names`; an error names the flag and the choices.
+template <typename Enum>
+Result<Enum> parse_choice(const char* flag, const std::string& name,
+                          std::span<const std::string_view> names) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return static_cast<Enum>(found - names.begin());
+  return Error{fmt::format("{} {}: must be one of {}", flag, name, fmt::join(names, ", "))};
+}
+
 Result<std::unique_ptr<ModelUnderTest>> open_replay(const std::string& folder) {
   ASSAY_TRY(RunStore store, RunStore::open(folder, RunStore::Mode::kRead));
   ASSAY_TRY(const auto manifest, store.manifest());
@@ -138,13 +153,17 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   }
   ASSAY_TRY(std::unique_ptr<LocalModel> model, LocalModel::open(path));
   LocalEngineOptions engine_options;
-  engine_options.cpu = {options.threads, options.cpu_isa};
+  engine_options.cpu = {options.threads, options.cpu_isa, Activations::kF32};
+  ASSAY_TRY(engine_options.cpu.activations,
+            parse_choice<Activations>("--activations", options.activations, kActivationNames));
+  ASSAY_TRY(engine_options.kv_cache,
+            parse_choice<KvType>("--kv-cache", options.kv_cache, kKvTypeNames));
   engine_options.batch_size = options.batch_size;
   engine_options.kv_cache_gib = options.kv_cache_gib;
   ASSAY_TRY(std::unique_ptr<LocalEngine> engine, LocalEngine::create(*model, engine_options));
   const std::string shown = name == "builtin" ? name : model->files.name;
   return std::unique_ptr<ModelUnderTest>(
-      new LocalModelUnderTest(shown, *thinking, std::move(model), std::move(engine)));
+      new LocalModelUnderTest(shown, options, *thinking, std::move(model), std::move(engine)));
 }
 
 }  // namespace assay

@@ -23,6 +23,7 @@ struct RunOptions {
   int batch_size = 64;
   double kv_cache_gib = 0;
   std::string cpu_isa = "auto";
+  std::string activations = "fixed16", kv_cache = "fixed16";  // see engine/ops.h
   bool dry_run = false;
   std::string config;  // --config; its flags are already among the others
 };

@@ -231,7 +231,18 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->multi_option_policy(last);
   command
       ->add_option("--cpu-isa", o.cpu_isa,
-                   "auto, avx512, avx2 or portable; all give the same tokens")
+                   "auto, avx512_vnni, avx512, avx2 or portable; all give the same tokens")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--activations", o.activations,
+                   "Arithmetic with quantized weights: fixed16 (fast, within 1e-3 of f32), f32, or "
+                   "int8 (as coarse as llama.cpp's)")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--kv-cache", o.kv_cache,
+                   "Storage of keys and values: fixed16, or f32, twice the size")
       ->capture_default_str()
       ->multi_option_policy(last);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");

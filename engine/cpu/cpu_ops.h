@@ -1,4 +1,4 @@
-// The CPU device: kernels.h on a oneTBB arena.
+// The CPU device: kernels.h on a team of threads.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,8 @@ namespace assay {
 
 struct CpuOptions {
   int threads = 0;           // 0: one for each core
-  std::string isa = "auto";  // auto, avx512, avx2, portable
+  std::string isa = "auto";  // auto, avx512_vnni, avx512, avx2, portable
+  Activations activations = Activations::kFixed16;
 };
 
 // Fails when this machine cannot run the instruction set asked for. The result is used by one

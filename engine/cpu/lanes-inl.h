@@ -42,8 +42,6 @@ HWY_INLINE Part part_load_n(const float* at, int64_t count) {
   if (count >= kPartLanes) return part_load(at);
   return hn::MaskedLoad(hn::FirstN(D(), static_cast<size_t>(count)), D(), at);
 }
-// Holds a loaded value in its register; GCC would load it again for every use.
-HWY_INLINE void part_keep(Part& value) { asm("" : "+v"(value.raw)); }
 HWY_INLINE void part_store(Part value, float* at) { hn::StoreU(value, D(), at); }
 HWY_INLINE void part_store_n(Part value, float* at, int64_t count) {
   if (count >= kPartLanes) {
@@ -53,6 +51,11 @@ HWY_INLINE void part_store_n(Part value, float* at, int64_t count) {
   }
 }
 HWY_INLINE Part part_fma(Part a, Part b, Part c) { return hn::MulAdd(a, b, c); }
+// sum + a · b, written out for the inner loops: GCC spills their sums and loads operands again.
+HWY_INLINE Part part_fma_onto(Part sum, Part a, Part b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+  return sum;
+}
 HWY_INLINE Part part_add(Part a, Part b) { return hn::Add(a, b); }
 HWY_INLINE Part part_sub(Part a, Part b) { return hn::Sub(a, b); }
 HWY_INLINE Part part_mul(Part a, Part b) { return hn::Mul(a, b); }
@@ -71,6 +74,56 @@ HWY_INLINE Part part_zero_below(Part value, Part x, float limit) {
 
 // `value`, or x where x is not a number
 HWY_INLINE Part part_keep_nan(Part value, Part x) { return hn::IfThenElse(hn::Eq(x, x), value, x); }
+
+// Whole numbers: pairs of int16 that multiply into the 32-bit lane of a Part.
+using D16 = hn::RepartitionToNarrow<DI>;
+using PartI = hn::Vec<DI>;
+using Part16 = hn::Vec<D16>;
+constexpr int kLanes16 = 2 * kPartLanes;
+
+HWY_INLINE PartI int_zero() { return hn::Zero(DI()); }
+HWY_INLINE PartI int_add(PartI a, PartI b) { return hn::Add(a, b); }
+HWY_INLINE int int_sum(PartI a) { return hn::GetLane(hn::SumOfLanes(DI(), a)); }
+HWY_INLINE Part int_to_float(PartI a) { return hn::ConvertTo(D(), a); }
+HWY_INLINE Part16 pairs_load(const int16_t* at) { return hn::LoadU(D16(), at); }
+// The first or the second numbers of pairs.
+HWY_INLINE Part pairs_side(Part16 pairs, int side) {
+  const auto at_top = hn::ShiftLeftSame(hn::BitCast(DI(), pairs), side == 0 ? 16 : 0);
+  return hn::ConvertTo(D(), hn::ShiftRight<16>(at_top));
+}
+// The pair at `at` in every lane.
+HWY_INLINE Part16 pairs_set(const int16_t* at) {
+  int32_t pair;
+  __builtin_memcpy(&pair, at, sizeof(pair));
+  return hn::BitCast(D16(), hn::Set(DI(), pair));
+}
+// sums + a0 · b0 + a1 · b1 of each pair, exact
+HWY_INLINE PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
+#if HWY_TARGET <= HWY_AVX3_DL
+  // Written out because Highway's AVX3_DL does not tell the compiler that there is VNNI.
+  asm("vpdpwssd %2, %1, %0" : "+v"(sums.raw) : "v"(a.raw), "v"(b.raw));
+  return sums;
+#elif HWY_TARGET <= HWY_AVX3
+  return hn::Add(sums, PartI{_mm512_madd_epi16(a.raw, b.raw)});
+#else
+  // Written out for the same reason as part_fma_onto.
+  __m256i products;
+  asm("vpmaddwd %2, %3, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sums.raw), "=&x"(products)
+      : "x"(a.raw), "x"(b.raw));
+  return sums;
+#endif
+}
+// Rounds to the nearest whole number (half to even) within ±limit, stores it as int16.
+HWY_INLINE PartI store_rounded(Part value, float limit, int16_t* at) {
+  const PartI whole = hn::NearestInt(part_min(part_max(value, part_set(-limit)), part_set(limit)));
+  const hn::Rebind<int16_t, D> narrow;
+  hn::StoreU(hn::DemoteTo(narrow, whole), narrow, at);
+  return whole;
+}
+HWY_INLINE Part part_abs(Part a) { return hn::Abs(a); }
+HWY_INLINE float part_max_lane(Part a) { return hn::GetLane(hn::MaxOfLanes(D(), a)); }
+HWY_INLINE bool part_all_zero(Part a) { return hn::AllTrue(D(), hn::Eq(a, part_zero())); }
 
 using D4 = hn::FixedTag<float, 4>;
 using D8 = hn::FixedTag<float, 8>;
@@ -104,12 +157,12 @@ inline Part part_zero() { return 0; }
 inline Part part_set(float value) { return value; }
 inline Part part_load(const float* at) { return *at; }
 inline Part part_load_n(const float* at, int64_t count) { return count > 0 ? *at : 0; }
-inline void part_keep(Part&) {}
 inline void part_store(Part value, float* at) { *at = value; }
 inline void part_store_n(Part value, float* at, int64_t count) {
   if (count > 0) *at = value;
 }
 inline Part part_fma(Part a, Part b, Part c) { return std::fma(a, b, c); }
+inline Part part_fma_onto(Part sum, Part a, Part b) { return std::fma(a, b, sum); }
 inline Part part_add(Part a, Part b) { return a + b; }
 inline Part part_sub(Part a, Part b) { return a - b; }
 inline Part part_mul(Part a, Part b) { return a * b; }
@@ -122,6 +175,33 @@ inline Part part_exp2_whole(Part n) {
 }
 inline Part part_zero_below(Part value, Part x, float limit) { return x < limit ? 0 : value; }
 inline Part part_keep_nan(Part value, Part x) { return x == x ? value : x; }
+
+using PartI = int32_t;
+struct Part16 {
+  int16_t first, second;
+};
+constexpr int kLanes16 = 2;
+
+inline PartI int_zero() { return 0; }
+inline PartI int_add(PartI a, PartI b) { return a + b; }
+inline int int_sum(PartI a) { return a; }
+inline Part int_to_float(PartI a) { return static_cast<float>(a); }
+inline Part16 pairs_load(const int16_t* at) { return {at[0], at[1]}; }
+inline Part pairs_side(Part16 pairs, int side) {
+  return static_cast<float>(side == 0 ? pairs.first : pairs.second);
+}
+inline Part16 pairs_set(const int16_t* at) { return {at[0], at[1]}; }
+inline PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
+  return sums + a.first * b.first + a.second * b.second;
+}
+inline PartI store_rounded(Part value, float limit, int16_t* at) {
+  const Part whole = std::nearbyint(part_min(part_max(value, -limit), limit));
+  *at = static_cast<int16_t>(whole);
+  return *at;
+}
+inline Part part_abs(Part a) { return std::abs(a); }
+inline float part_max_lane(Part a) { return a; }
+inline bool part_all_zero(Part a) { return a == 0; }
 
 inline float reduce_scalar(const Part (&v)[kParts]) {
   float s4[4];

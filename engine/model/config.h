@@ -2,15 +2,17 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "engine/model/gguf.h"
+#include "engine/model/rope.h"
 #include "engine/ops.h"
 #include "harness/base/result.h"
 
 namespace assay {
 
 struct ModelConfig {
-  std::string architecture;  // "llama" or "qwen2"
+  std::string architecture;  // "llama", "qwen2", "qwen3", "mistral"
   int layers = 0;
   int width = 0;      // hidden size
   int ffn_width = 0;  // intermediate size
@@ -19,7 +21,7 @@ struct ModelConfig {
   int head_dim = 0;  // even
   int vocab_size = 0;
   int context_length = 0;
-  double rope_theta = 10000;
+  RopeConfig rope;
   float norm_eps = 1e-5f;
   RopePairs rope_pairs = RopePairs::kHalves;
 };

@@ -1,9 +1,12 @@
 #include "engine/model/gguf.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <tuple>
 
 #include "harness/base/text.h"
 
@@ -60,23 +63,6 @@ const char* type_name(uint32_t code) {
       "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16"};
   if (code < std::size(kNames) && kNames[code] != nullptr) return kNames[code];
   return "unknown";
-}
-
-std::optional<DType> to_dtype(uint32_t code) {
-  switch (code) {
-    case 0:
-      return DType::kF32;
-    case 1:
-      return DType::kF16;
-    case 3:
-      return DType::kQ4_1;
-    case 8:
-      return DType::kQ8_0;
-    case 30:
-      return DType::kBF16;
-    default:
-      return std::nullopt;
-  }
 }
 
 template <typename T>
@@ -193,8 +179,38 @@ std::vector<int32_t> GgufArray::integers() const {
 Result<GgufFile> GgufFile::open(const std::string& path) {
   GgufFile gguf;
   gguf.path_ = path;
-  ASSAY_TRY(gguf.file_, MappedFile::open(path));
-  const std::string_view file = gguf.file_.bytes();
+  ASSAY_TRY_STATUS(gguf.add_file(path));
+  if (gguf.has("split.count")) {
+    ASSAY_TRY(const int64_t parts, gguf.integer("split.count"));
+    if (parts > 1) {
+      ASSAY_TRY_STATUS(gguf.add_parts(parts));
+    }
+  }
+  ASSAY_TRY_STATUS(gguf.check_extents());
+  return gguf;
+}
+
+// Names of parts: gguf-split's "%s-%05d-of-%05d.gguf".
+Status GgufFile::add_parts(int64_t count) {
+  const std::string first_end = fmt::format("-00001-of-{:05}.gguf", count);
+  if (count > 10'000 || !path_.ends_with(first_end)) {
+    return Error{
+        fmt::format("{}: this model is split into {} files; name the first one, "
+                    "NAME{}",
+                    path_, count, first_end)};
+  }
+  const std::string name = path_.substr(0, path_.size() - first_end.size());
+  for (int64_t part = 2; part <= count; ++part) {
+    ASSAY_TRY_STATUS(add_file(fmt::format("{}-{:05}-of-{:05}.gguf", name, part, count)));
+  }
+  return {};
+}
+
+Status GgufFile::add_file(const std::string& path) {
+  const size_t index = files_.size();
+  ASSAY_TRY(MappedFile mapped, MappedFile::open(path));
+  files_.push_back(std::move(mapped));
+  const std::string_view file = files_.back().bytes();
   if (!file.starts_with("GGUF")) {
     return Error{path + ": not a GGUF file (it does not begin with \"GGUF\"); check the download"};
   }
@@ -221,11 +237,13 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
       return damaged(fmt::format("metadata entry {} of {}, key {}", i + 1, metadata_count,
                                  quote_for_message(key)));
     }
-    gguf.metadata_.emplace(key, *value);
+    if (index == 0) metadata_.emplace(key, *value);
   }
+  std::vector<GgufTensor*> added;
   for (uint64_t i = 0; i < tensor_count; ++i) {
     const std::string name(cursor.text());
     GgufTensor tensor;
+    tensor.file = index;
     const auto dimensions = cursor.get<uint32_t>();
     if (dimensions > 4)
       return damaged(
@@ -236,30 +254,68 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
     if (cursor.failed()) {
       return damaged(fmt::format("tensor entry {} of {}", i + 1, tensor_count));
     }
-    if (!gguf.tensors_.emplace(name, tensor).second) {
-      return damaged(fmt::format("tensor {} stands twice", quote_for_message(name)));
-    }
+    const auto [place, fresh] = tensors_.emplace(name, tensor);
+    if (!fresh) return damaged(fmt::format("tensor {} stands twice", quote_for_message(name)));
+    added.push_back(&place->second);
   }
   uint64_t alignment = 32;
-  if (gguf.has("general.alignment")) {
-    ASSAY_TRY(const int64_t stated, gguf.integer("general.alignment"));
+  if (has("general.alignment")) {
+    ASSAY_TRY(const int64_t stated, integer("general.alignment"));
     if (stated < 1 || stated > 1 << 20 || !std::has_single_bit(static_cast<uint64_t>(stated))) {
       return damaged(fmt::format("general.alignment {}", stated));
     }
     alignment = static_cast<uint64_t>(stated);
   }
   const uint64_t data_start = (cursor.at() + alignment - 1) / alignment * alignment;
-  for (auto& [name, tensor] : gguf.tensors_) {
-    if (tensor.offset % alignment != 0 || tensor.offset > file.size() ||
-        data_start + tensor.offset > file.size()) {
+  for (GgufTensor* tensor : added) {
+    if (tensor->offset % alignment != 0 || tensor->offset > file.size() ||
+        data_start + tensor->offset > file.size()) {
       return Error{
-          fmt::format("{}: tensor {} begins at byte {}, beyond the file's {} bytes or "
+          fmt::format("{}: a tensor begins at byte {}, beyond the file's {} bytes or "
                       "misaligned; the file is truncated or damaged, download it again",
-                      path, quote_for_message(name), data_start + tensor.offset, file.size())};
+                      path, data_start + tensor->offset, file.size())};
     }
-    tensor.offset += data_start;
+    tensor->offset += data_start;
   }
-  return gguf;
+  return {};
+}
+
+// Two tensors that share bytes: no writer makes such a file.
+Status GgufFile::check_extents() const {
+  struct Extent {
+    size_t file;
+    uint64_t begin, end;
+    const std::string* name;
+  };
+  std::vector<Extent> extents;
+  for (const auto& [name, tensor] : tensors_) {
+    const std::optional<Weight> weight = tensor.as_weight();
+    if (!weight) continue;
+    extents.push_back({tensor.file, tensor.offset, tensor.offset + weight->size_bytes(), &name});
+  }
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+    return std::tie(a.file, a.begin) < std::tie(b.file, b.begin);
+  });
+  for (size_t i = 1; i < extents.size(); ++i) {
+    const Extent &a = extents[i - 1], &b = extents[i];
+    if (a.file != b.file || a.end <= b.begin) continue;
+    return Error{fmt::format("{}: tensors {} and {} overlap at byte {}; the file is damaged", path_,
+                             quote_for_message(*a.name), quote_for_message(*b.name), b.begin)};
+  }
+  return {};
+}
+
+std::optional<Weight> GgufTensor::as_weight() const {
+  // So that no product of sizes overflows.
+  constexpr uint64_t kMaxSide = uint64_t{1} << 31;
+  const std::optional<DType> dtype = dtype_from_gguf(type_code);
+  if (!dtype || shape.empty() || shape.size() > 2) return std::nullopt;
+  for (const uint64_t side : shape) {
+    if (side == 0 || side > kMaxSide) return std::nullopt;
+  }
+  if (shape[0] % static_cast<uint64_t>(type_info(*dtype).values) != 0) return std::nullopt;
+  return Weight{nullptr, *dtype, shape.size() == 2 ? static_cast<int64_t>(shape[1]) : 1,
+                static_cast<int64_t>(shape[0])};
 }
 
 const GgufValue* GgufFile::find(const std::string& key) const {
@@ -289,6 +345,8 @@ Result<int64_t> GgufFile::integer(const std::string& key) const {
 Result<double> GgufFile::number(const std::string& key) const {
   if (const GgufValue* value = find(key)) {
     if (const auto* number = std::get_if<double>(value)) return *number;
+    if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
+    if (const auto* whole = std::get_if<uint64_t>(value)) return static_cast<double>(*whole);
   }
   return Error{fmt::format("{}: metadata key {} (a number) is missing", path_, key)};
 }
@@ -313,38 +371,27 @@ Result<Weight> GgufFile::tensor(const std::string& name) const {
     return Error{fmt::format("{}: tensor {} is missing", path_, name)};
   }
   const GgufTensor& tensor = found->second;
-  const auto dtype = to_dtype(tensor.type_code);
-  if (!dtype) {
-    return Error{
-        fmt::format("{}: tensor {} has type {} ({}), which is not supported; supported "
-                    "are F32, F16, BF16, Q8_0, Q4_1",
-                    path_, name, type_name(tensor.type_code), tensor.type_code)};
+  if (!dtype_from_gguf(tensor.type_code)) {
+    std::vector<std::string_view> supported;
+    for (const TypeInfo& type : kTypes) supported.push_back(type.name);
+    return Error{fmt::format(
+        "{}: tensor {} has type {} ({}), which is not supported; supported are {}", path_, name,
+        type_name(tensor.type_code), tensor.type_code, fmt::join(supported, ", "))};
   }
-  constexpr uint64_t kMaxSide = uint64_t{1} << 32;
-  Weight weight;
-  weight.dtype = *dtype;
-  const auto bad_shape = [&](std::string_view what) {
-    return Error{fmt::format("{}: tensor {} {}; the file is damaged", path_, name, what)};
-  };
-  if (tensor.shape.empty() || tensor.shape.size() > 2)
-    return bad_shape("is not 1- or 2-dimensional");
-  for (const uint64_t side : tensor.shape) {
-    if (side == 0 || side > kMaxSide) return bad_shape("has an impossible size");
+  std::optional<Weight> weight = tensor.as_weight();
+  if (!weight) {
+    return Error{fmt::format(
+        "{}: tensor {} has a shape that its type cannot have; the file is damaged", path_, name)};
   }
-  weight.columns = static_cast<int64_t>(tensor.shape[0]);
-  weight.rows = tensor.shape.size() == 2 ? static_cast<int64_t>(tensor.shape[1]) : 1;
-  const BlockLayout block = block_layout(*dtype);
-  if (weight.columns % block.values != 0) return bad_shape("has a width that its type cannot have");
-  const uint64_t row_bytes = weight.row_bytes();
-  const uint64_t available = file_.bytes().size() - tensor.offset;
-  if (static_cast<uint64_t>(weight.rows) > available / row_bytes) {
+  const std::string_view file = files_[tensor.file].bytes();
+  if (weight->size_bytes() > file.size() - tensor.offset) {
     return Error{
         fmt::format("{}: tensor {} needs {} rows of {} bytes from byte {}, beyond the "
                     "file's {} bytes; the file is truncated, download it again",
-                    path_, name, weight.rows, row_bytes, tensor.offset, file_.bytes().size())};
+                    path_, name, weight->rows, weight->row_bytes(), tensor.offset, file.size())};
   }
-  weight.data = reinterpret_cast<const uint8_t*>(file_.bytes().data()) + tensor.offset;
-  return weight;
+  weight->data = reinterpret_cast<const uint8_t*>(file.data()) + tensor.offset;
+  return *weight;
 }
 
 }  // namespace assay

@@ -31,17 +31,23 @@ struct GgufArray {
 };
 
 struct GgufTensor {
+  size_t file = 0;  // of a model that is split
   uint32_t type_code = 0;
   std::vector<uint64_t> shape;  // as stored: innermost dimension first
   uint64_t offset = 0;          // from the file's begin
+
+  // Nothing if the shape is impossible or the type unknown.
+  std::optional<Weight> as_weight() const;
 };
 
 class GgufFile {
  public:
+  // For a split model (…-00001-of-00004.gguf) the path is that of the first part.
   static Result<GgufFile> open(const std::string& path);
 
   const std::string& path() const { return path_; }
-  std::string_view bytes() const { return file_.bytes(); }
+  // The file, or the parts in order.
+  const std::vector<MappedFile>& files() const { return files_; }
   bool has(const std::string& key) const { return metadata_.contains(key); }
 
   // Metadata by key; an error names file, key and what it should be.
@@ -57,9 +63,13 @@ class GgufFile {
 
  private:
   const GgufValue* find(const std::string& key) const;
+  // Reads a header; metadata only from the first file.
+  Status add_file(const std::string& path);
+  Status add_parts(int64_t count);
+  Status check_extents() const;
 
   std::string path_;
-  MappedFile file_;
+  std::vector<MappedFile> files_;
   std::map<std::string, GgufValue> metadata_;
   std::map<std::string, GgufTensor> tensors_;
 };

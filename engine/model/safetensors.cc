@@ -92,6 +92,12 @@ std::vector<std::string> SafetensorsModel::paths() const {
   return out;
 }
 
+std::vector<const MappedFile*> SafetensorsModel::files() const {
+  std::vector<const MappedFile*> out;
+  for (const auto& [path, file] : files_) out.push_back(&file);
+  return out;
+}
+
 Result<Weight> SafetensorsModel::tensor(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {

@@ -23,6 +23,7 @@ class SafetensorsModel {
   Result<Weight> tensor(const std::string& name) const;
   // Paths of the files, in the order of their names.
   std::vector<std::string> paths() const;
+  std::vector<const MappedFile*> files() const;
 
  private:
   struct Entry {

@@ -1,7 +1,8 @@
 // The forward pass, written once against ops.h: pre-norm decoder with grouped-query attention,
-// rotary positions and SwiGLU (Llama 2/3, Qwen2).
+// rotary positions and SwiGLU (Llama 2/3, Mistral, Qwen2, Qwen3).
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -14,30 +15,45 @@ namespace assay {
 class Transformer {
  public:
   // All three must outlive the transformer.
-  Transformer(const ModelConfig& config, const ModelWeights& weights, Ops& ops);
+  Transformer(const ModelConfig& config, const ModelWeights& weights, Ops& ops, KvType kv_type);
+
+  // Packs the weights for the device, unless that is done; forward() does it when nobody has.
+  void load();
+  // What load() takes.
+  size_t packed_bytes() const;
 
   // Runs the rows, in any mix of sequences; rows of one sequence are in order of position. Their
   // keys and values go into their pages. logits[i] [vocab_size] are those of rows[wanted[i]].
   void forward(std::span<const BatchRow> rows, std::span<const int> wanted, float* logits);
 
   const ModelConfig& config() const { return config_; }
-  // Floats in a page of the KV cache, all layers.
-  size_t page_floats() const;
+  // Of a page of the KV cache, all layers.
+  size_t page_bytes() const { return kv_.size_bytes() * config_.layers; }
 
  private:
-  void attention_block(const LayerWeights& layer, int index, std::span<const BatchRow> rows);
-  void ffn_block(const LayerWeights& layer, int rows);
+  using Packed = std::unique_ptr<PackedWeight>;
+  struct PackedLayer {
+    Packed q, k, v, output, gate, up, down;
+  };
+
+  void attention_block(int index, std::span<const BatchRow> rows);
+  void ffn_block(int index, int rows);
   void reserve(int rows);
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
   Ops& ops_;
+  KvLayout kv_;
+  RopeTable rope_;
+  std::vector<PackedLayer> layers_;
+  Packed lm_head_;
   int capacity_ = 0;
   // x, normed, projected [rows, width]; q, attended [rows, heads·head_dim];
-  // k, v [rows, kv_heads·head_dim]; gate, up [rows, ffn_width]
+  // k, v [rows, kv_heads·head_dim]; gate, up [rows, ffn_width]; angles [rows, head_dim]
   std::vector<Ops::Buffer> buffers_;
   float *x_ = nullptr, *normed_ = nullptr, *projected_ = nullptr, *q_ = nullptr,
-        *attended_ = nullptr, *k_ = nullptr, *v_ = nullptr, *gate_ = nullptr, *up_ = nullptr;
+        *attended_ = nullptr, *k_ = nullptr, *v_ = nullptr, *gate_ = nullptr, *up_ = nullptr,
+        *angles_ = nullptr;
 };
 
 }  // namespace assay

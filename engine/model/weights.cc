@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -22,7 +23,7 @@ struct Names {
   const char* output_norm;
   const char* lm_head;
   const char* layer;  // prefix with {} for the index
-  const char *attention_norm, *ffn_norm, *q, *k, *v, *output, *gate, *up, *down;
+  const char *attention_norm, *ffn_norm, *q, *k, *v, *output, *gate, *up, *down, *q_norm, *k_norm;
 };
 
 constexpr Names kGgufNames = {"token_embd.weight",
@@ -37,7 +38,9 @@ constexpr Names kGgufNames = {"token_embd.weight",
                               "attn_output",
                               "ffn_gate",
                               "ffn_up",
-                              "ffn_down"};
+                              "ffn_down",
+                              "attn_q_norm",
+                              "attn_k_norm"};
 constexpr Names kHfNames = {"model.embed_tokens.weight",
                             "model.norm.weight",
                             "lm_head.weight",
@@ -50,7 +53,9 @@ constexpr Names kHfNames = {"model.embed_tokens.weight",
                             "self_attn.o_proj",
                             "mlp.gate_proj",
                             "mlp.up_proj",
-                            "mlp.down_proj"};
+                            "mlp.down_proj",
+                            "self_attn.q_norm",
+                            "self_attn.k_norm"};
 
 class Loader {
  public:
@@ -96,6 +101,10 @@ class Loader {
     ASSAY_TRY(layer.q_bias, bias(prefix + names_.q, q_width));
     ASSAY_TRY(layer.k_bias, bias(prefix + names_.k, kv_width));
     ASSAY_TRY(layer.v_bias, bias(prefix + names_.v, kv_width));
+    if (config_.architecture == "qwen3") {
+      ASSAY_TRY(layer.q_norm, vector(named(names_.q_norm), config_.head_dim));
+      ASSAY_TRY(layer.k_norm, vector(named(names_.k_norm), config_.head_dim));
+    }
     for (const char* other : {names_.output, names_.gate, names_.up, names_.down}) {
       const std::string name = prefix + other + ".bias";
       if (has_(name)) return Error{fmt::format("{}: tensor {} is not supported", path_, name)};
@@ -154,6 +163,22 @@ class Loader {
   HasTensor has_;
 };
 
+// Llama-3's scaling as llama.cpp's converter writes it: what each frequency is divided by.
+Result<std::vector<float>> rope_divisors(const GgufFile& file, int head_dim) {
+  ASSAY_TRY(const Weight weight, file.tensor("rope_freqs.weight"));
+  std::vector<float> divisors(static_cast<size_t>(head_dim / 2));
+  const bool right_shape = weight.dtype == DType::kF32 && weight.rows == 1 &&
+                           weight.columns == static_cast<int64_t>(divisors.size());
+  if (right_shape) std::memcpy(divisors.data(), weight.data, divisors.size() * sizeof(float));
+  const auto usable = [](float value) { return value > 0 && std::isfinite(value); };
+  if (!right_shape || !std::all_of(divisors.begin(), divisors.end(), usable)) {
+    return Error{file.path() +
+                 ": tensor rope_freqs.weight must hold a positive F32 for every second dimension "
+                 "of a head; the file is damaged"};
+  }
+  return divisors;
+}
+
 }  // namespace
 
 Result<ModelFiles> ModelFiles::open(const std::string& path) {
@@ -173,6 +198,9 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
                   [&source](const std::string& name) { return source.tensor(name); },
                   [&source](const std::string& name) { return source.has_tensor(name); })
                   .load());
+    files.weights.drop_pages = [&source] {
+      for (const MappedFile* file : source.files()) file->drop_pages();
+    };
     return files;
   }
   ASSAY_TRY(auto gguf, GgufFile::open(path));
@@ -185,12 +213,22 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
                 [&source](const std::string& name) { return source.tensor(name); },
                 [&source](const std::string& name) { return source.has_tensor(name); })
                 .load());
+  files.weights.drop_pages = [&source] {
+    for (const MappedFile& file : source.files()) file.drop_pages();
+  };
+  if (source.has_tensor("rope_freqs.weight")) {
+    ASSAY_TRY(files.config.rope.divisors, rope_divisors(source, files.config.head_dim));
+  }
   return files;
 }
 
 std::string ModelFiles::weights_sha256() const {
-  if (gguf) return sha256_hex(gguf->bytes());
+  if (gguf && gguf->files().size() == 1) return sha256_hex(gguf->files()[0].bytes());
   Sha256 all;
+  if (gguf) {
+    for (const MappedFile& part : gguf->files()) all.update(sha256_hex(part.bytes()));
+    return all.hex();
+  }
   for (const std::string& path_of_file : safetensors->paths()) {
     const auto digest = sha256_file(path_of_file);
     all.update(digest.ok() ? *digest : "unreadable");

@@ -1,6 +1,7 @@
 // A model's weights under the names that the transformer uses, whatever file they came from.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct LayerWeights {
   std::vector<float> attention_norm, ffn_norm;  // [width]
   Weight q, k, v, output;  // [heads·head_dim, width], …, [width, heads·head_dim]
   std::vector<float> q_bias, k_bias, v_bias;  // empty without biases
+  std::vector<float> q_norm, k_norm;          // [head_dim]; empty without QK-norm
   Weight gate, up, down;                      // [ffn_width, width] ×2, [width, ffn_width]
 };
 
@@ -25,6 +27,8 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   std::vector<float> output_norm;  // [width]
   Weight lm_head;                  // [vocab_size, width]; the embedding when tied
+  // Tells the system that the files' pages need not stay in memory; null if there are no files.
+  std::function<void()> drop_pages;
 };
 
 // A model on disk: a .gguf file or a Hugging Face folder. Owns the mapping that weights point into.

@@ -16,7 +16,7 @@ int KvCache::allocate() {
     references_[page] = 1;
     return page;
   }
-  pages_.push_back(ops_.allocate(page_floats_));
+  pages_.push_back(ops_.allocate(page_bytes_ / sizeof(float)));
   references_.push_back(1);
   return static_cast<int>(pages_.size()) - 1;
 }
@@ -28,7 +28,7 @@ void KvCache::release(int page) {
   --used_;
 }
 
-void KvCache::copy(int from, int to) { std::copy_n(data(from), page_floats_, data(to)); }
+void KvCache::copy(int from, int to) { std::copy_n(data(from), page_bytes_, data(to)); }
 
 PageTable& PageTable::operator=(PageTable&& other) noexcept {
   std::swap(cache_, other.cache_);

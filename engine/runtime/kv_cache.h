@@ -10,9 +10,9 @@ namespace assay {
 
 class KvCache {
  public:
-  // At most `max_pages` pages of `page_floats` floats; memory is taken as pages are first used.
-  KvCache(Ops& ops, size_t page_floats, int max_pages)
-      : ops_(ops), page_floats_(page_floats), max_pages_(max_pages) {}
+  // At most `max_pages` pages of `page_bytes` bytes; memory is taken as pages are first used.
+  KvCache(Ops& ops, size_t page_bytes, int max_pages)
+      : ops_(ops), page_bytes_(page_bytes), max_pages_(max_pages) {}
 
   // A page with one reference, or -1 when all are in use.
   int allocate();
@@ -20,13 +20,13 @@ class KvCache {
   void release(int page);
   void copy(int from, int to);
 
-  float* data(int page) const { return pages_[page].get(); }
+  std::byte* data(int page) const { return reinterpret_cast<std::byte*>(pages_[page].get()); }
   int free_pages() const { return max_pages_ - used_; }
   int max_pages() const { return max_pages_; }
 
  private:
   Ops& ops_;
-  size_t page_floats_;
+  size_t page_bytes_;
   int max_pages_;
   int used_ = 0;
   std::vector<Ops::Buffer> pages_;
@@ -49,7 +49,7 @@ class PageTable {
   bool share_prefix(const PageTable& other, int tokens);
   void clear();
 
-  float* const* data() const { return data_.data(); }
+  std::byte* const* data() const { return data_.data(); }
   int size() const { return static_cast<int>(ids_.size()); }
 
  private:
@@ -57,7 +57,7 @@ class PageTable {
 
   KvCache* cache_;
   std::vector<int> ids_;
-  std::vector<float*> data_;
+  std::vector<std::byte*> data_;
 };
 
 constexpr int pages_for(int tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }

@@ -49,11 +49,11 @@ LocalEngine::LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops,
                          const LocalEngineOptions& options)
     : model_(model),
       ops_(std::move(ops)),
-      transformer_(model.files.config, model.files.weights, *ops_) {
+      transformer_(model.files.config, model.files.weights, *ops_, options.kv_cache) {
   const double budget = options.kv_cache_gib > 0
                             ? options.kv_cache_gib * 0x1p30
                             : static_cast<double>(available_memory_bytes()) / 2;
-  const double pages = budget / static_cast<double>(transformer_.page_floats() * sizeof(float));
+  const double pages = budget / static_cast<double>(transformer_.page_bytes());
   scheduler_options_.batch_size = options.batch_size;
   scheduler_options_.max_pages = static_cast<int>(std::clamp(pages, 1.0, 1e9));
 }
@@ -71,13 +71,13 @@ Status LocalEngine::generate(RequestSource& source, CompletionSink& sink,
 }
 
 uint64_t LocalEngine::kv_cache_bytes() const {
-  return uint64_t{transformer_.page_floats()} * sizeof(float) * scheduler_options_.max_pages;
+  return uint64_t{transformer_.page_bytes()} * scheduler_options_.max_pages;
 }
 
 Result<std::vector<float>> LocalEngine::logprobs(std::span<const int32_t> tokens) {
   const int64_t vocab_size = transformer_.config().vocab_size;
   const int count = static_cast<int>(tokens.size());
-  KvCache cache(*ops_, transformer_.page_floats(), scheduler_options_.max_pages);
+  KvCache cache(*ops_, transformer_.page_bytes(), scheduler_options_.max_pages);
   PageTable pages(cache);
   if (!pages.grow_to(count)) return Error{"the KV cache is too small; raise --kv-cache-gib"};
   std::vector<BatchRow> rows;

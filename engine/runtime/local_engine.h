@@ -27,6 +27,7 @@ struct LocalModel {
 struct LocalEngineOptions {
   CpuOptions cpu;
   int batch_size = 64;
+  KvType kv_cache = KvType::kFixed16;
   double kv_cache_gib = 0;  // 0: half of the memory that is available
 };
 
@@ -44,6 +45,8 @@ class LocalEngine : public Engine {
   // [tokens, vocab_size]. For tests and checks; holds it all in memory.
   Result<std::vector<float>> logprobs(std::span<const int32_t> tokens);
 
+  // Of the weights as the device keeps them.
+  uint64_t weights_bytes() const { return transformer_.packed_bytes(); }
   // Size of the KV cache when it is full.
   uint64_t kv_cache_bytes() const;
 

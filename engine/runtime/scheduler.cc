@@ -21,7 +21,7 @@ Scheduler::Scheduler(Transformer& model, Ops& ops, const Tokenizer& tokenizer,
       tokenizer_(tokenizer),
       options_(options),
       stats_(stats),
-      cache_(ops, model.page_floats(), options.max_pages),
+      cache_(ops, model.page_bytes(), options.max_pages),
       sampler_(ops),
       logits_(ops.allocate(static_cast<size_t>(options.batch_size) * model.config().vocab_size)) {}
 

@@ -62,6 +62,10 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_bytes_);
 }
 
+void MappedFile::drop_pages() const {
+  if (data_ != nullptr) ::madvise(const_cast<char*>(data_), size_bytes_, MADV_DONTNEED);
+}
+
 Result<FileLock> FileLock::acquire(const std::string& path) {
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   if (file.get() < 0) return system_error("open the lock", path);

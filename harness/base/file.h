@@ -24,6 +24,8 @@ class MappedFile {
   ~MappedFile();
 
   std::string_view bytes() const { return {data_, size_bytes_}; }
+  // The pages read so far need not stay in memory; reading them again is only slower.
+  void drop_pages() const;
 
  private:
   const char* data_ = nullptr;

@@ -28,20 +28,35 @@ void sample_row(benchmark::State& state) {
 }
 BENCHMARK(sample_row)->Arg(49152)->Arg(151936)->Unit(benchmark::kMicrosecond);
 
-// Multiply-adds of one thread for x rows against a tile of widened weights.
-void dot_tile(benchmark::State& state) {
+// Multiply-adds of one thread: rows of activations against one unpacked tile.
+void product_f32(benchmark::State& state) {
   const CpuKernels& kernels = *cpu_kernels("auto");
-  const int rows = static_cast<int>(state.range(0)), width = static_cast<int>(state.range(1));
-  std::vector<float> w(static_cast<size_t>(24 * width), 1), x(static_cast<size_t>(rows * width), 1),
-      out(static_cast<size_t>(24 * rows));
+  const int rows = static_cast<int>(state.range(0)), count = 256;
+  std::vector<float> w(16 * count, 1), x(static_cast<size_t>(rows * count), 1),
+      out(static_cast<size_t>(16 * rows));
   for (auto _ : state) {
-    kernels.dot_tile(w.data(), 24, width, x.data(), rows, width, width, out.data(), 24);
+    kernels.product_f32(w.data(), 16, x.data(), count, rows, count, out.data(), 16, false);
     benchmark::ClobberMemory();
   }
-  state.counters["mac/s"] = benchmark::Counter(
-      24.0 * rows * width * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.SetItemsProcessed(state.iterations() * rows * count * 16);
 }
-BENCHMARK(dot_tile)->Args({1, 576})->Args({64, 576})->Args({64, 1536});
+BENCHMARK(product_f32)->Arg(1)->Arg(8)->Arg(64);
+
+void product_int(benchmark::State& state) {
+  const CpuKernels& kernels = *cpu_kernels("auto");
+  const int rows = static_cast<int>(state.range(0)), count = 512;
+  std::vector<int16_t> q(16 * count, 1), a(static_cast<size_t>(rows * count), 1);
+  std::vector<float> scales(16 * count / 16, 1), a_scales(a.size() / 16, 1), sums(a.size(), 1),
+      out(static_cast<size_t>(16 * rows));
+  const IntTile tile = {q.data(), scales.data(), nullptr, static_cast<int>(state.range(1))};
+  const IntRows x = {count, a.data(), a_scales.data(), sums.data(), nullptr, nullptr};
+  for (auto _ : state) {
+    kernels.product_int(tile, x, rows, 0, count, out.data(), 16, false);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * count * 16);
+}
+BENCHMARK(product_int)->Args({1, 32})->Args({8, 32})->Args({64, 32})->Args({64, 16});
 
 }  // namespace
 }  // namespace assay

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <random>
 
 namespace assay {
@@ -33,40 +34,183 @@ class Kernels : public ::testing::TestWithParam<const CpuKernels*> {
 INSTANTIATE_TEST_SUITE_P(Isa, Kernels, ::testing::ValuesIn(available_cpu_kernels()),
                          [](const auto& tested) { return std::string(tested.param->isa); });
 
-TEST_P(Kernels, DotTileIsBitEqualToThePortableOneForAllShapes) {
-  for (const int width : {1, 7, 16, 31, 36, 58, 64, 128, 576}) {
-    for (const int w_rows : {1, 2, 3, 5, 6, 13, 24}) {
-      for (const int x_rows : {1, 2, 3, 4, 9}) {
-        const auto w = random_floats(static_cast<size_t>(w_rows * width), 1);
-        const auto x = random_floats(static_cast<size_t>(x_rows * width), 2);
-        std::vector<float> ours(static_cast<size_t>(x_rows * 30), -1), theirs = ours;
-        kernels().dot_tile(w.data(), w_rows, width, x.data(), x_rows, width, width, ours.data(),
-                           30);
-        portable().dot_tile(w.data(), w_rows, width, x.data(), x_rows, width, width, theirs.data(),
-                            30);
-        ASSERT_TRUE(same_bits(ours, theirs)) << width << " " << w_rows << " " << x_rows;
+// A row of blocks of the type with random bits, but finite fp16 scales.
+std::vector<uint8_t> random_row(DType dtype, int64_t count, uint32_t seed) {
+  const TypeInfo& type = type_info(dtype);
+  std::mt19937 rng(seed);
+  std::vector<uint8_t> row(static_cast<size_t>(count / type.values * type.bytes));
+  for (uint8_t& byte : row) byte = static_cast<uint8_t>(rng());
+  if (dtype == DType::kF32) {
+    const auto values = random_floats(static_cast<size_t>(count), seed);
+    std::memcpy(row.data(), values.data(), row.size());
+    return row;
+  }
+  // Where fp16 (and BF16) values stand in a block; clearing one exponent bit keeps them finite.
+  std::vector<int> halves = {0, 2};
+  if (dtype == DType::kQ2_K) halves = {80, 82};
+  if (dtype == DType::kQ3_K) halves = {108, 108};
+  if (dtype == DType::kQ6_K) halves = {208, 208};
+  for (size_t at = 0; at < row.size(); at += static_cast<size_t>(type.bytes)) {
+    for (const int half : halves) {
+      if (half + 1 < type.bytes) row[at + half + 1] &= 0xBB;
+    }
+  }
+  return row;
+}
+
+Weight as_weight(const std::vector<uint8_t>& bytes, DType dtype, int64_t rows, int64_t columns) {
+  return {bytes.data(), dtype, rows, columns};
+}
+
+TEST_P(Kernels, ProductF32IsBitEqualToThePortableOneForAllShapes) {
+  for (const int count : {1, 7, 16, 58, 64, 256}) {
+    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17}) {
+      const auto w = random_floats(static_cast<size_t>(count * 16), 1);
+      const auto x = random_floats(static_cast<size_t>(rows * count), 2);
+      std::vector<float> ours(static_cast<size_t>(rows * 20), 0.5f), theirs = ours;
+      for (const bool add : {false, true}) {
+        kernels().product_f32(w.data(), 16, x.data(), count, rows, count, ours.data(), 20, add);
+        portable().product_f32(w.data(), 16, x.data(), count, rows, count, theirs.data(), 20, add);
+        ASSERT_TRUE(same_bits(ours, theirs)) << count << " " << rows;
       }
     }
   }
 }
 
-TEST_P(Kernels, DotTileIsTheExactProductWithinItsRounding) {
-  const int width = 1536;
-  const auto w = random_floats(width * 6, 3), x = random_floats(width * 4, 4);
-  float out[24];
-  kernels().dot_tile(w.data(), 6, width, x.data(), 4, width, width, out, 6);
-  for (int i = 0; i < 4; ++i) {
-    for (int j = 0; j < 6; ++j) {
-      double exact = 0, magnitude = 0;
-      for (int k = 0; k < width; ++k) {
-        const double term = double{x[i * width + k]} * w[j * width + k];
-        exact += term;
-        magnitude += std::abs(term);
+TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
+  for (const TypeInfo& type : kTypes) {
+    const int64_t columns = type.values == 1 ? 33 : 512, rows = 19;  // a tile and a part of one
+    std::vector<uint8_t> bytes;
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto row = random_row(type.dtype, columns, static_cast<uint32_t>(r));
+      bytes.insert(bytes.end(), row.begin(), row.end());
+    }
+    const Weight weight = as_weight(bytes, type.dtype, rows, columns);
+    const PackFormat format(type.dtype);
+    std::vector<float> expected(static_cast<size_t>(columns)), out(expected.size() * 16);
+    for (const int64_t first : {0, 16}) {
+      std::vector<uint8_t> tile(format.tile_bytes(columns));
+      pack_tile(weight, format, first, tile.data());
+      kernels().unpack_f32(format, tile.data(), 0, columns, out.data());
+      for (int64_t c = 0; c < 16; ++c) {
+        std::fill(expected.begin(), expected.end(), 0.0f);
+        const bool real = first + c < rows;
+        if (real) dequantize(type.dtype, weight.row(first + c), columns, expected.data());
+        for (int64_t k = 0; k < columns; ++k) {
+          ASSERT_EQ(std::bit_cast<uint32_t>(out[k * 16 + c]) & (real ? ~0u : ~(1u << 31)),
+                    std::bit_cast<uint32_t>(expected[k]))
+              << type.name << " row " << first + c << " value " << k;
+        }
       }
-      // 96 fused steps a lane and 4 additions of the tree, each within half an ulp.
-      EXPECT_NEAR(out[i * 6 + j], exact, 100 * 0x1p-24 * magnitude);
     }
   }
+}
+
+TEST_P(Kernels, ProductIntIsBitEqualToThePortableOneForAllTypesAndShapes) {
+  for (const TypeInfo& type : kTypes) {
+    if (!is_quantized(type.dtype)) continue;
+    const int64_t columns = 512;
+    std::vector<uint8_t> bytes;
+    for (int64_t r = 0; r < 16; ++r) {
+      const auto row = random_row(type.dtype, columns, static_cast<uint32_t>(r));
+      bytes.insert(bytes.end(), row.begin(), row.end());
+    }
+    const PackFormat format(type.dtype);
+    std::vector<uint8_t> tile(format.tile_bytes(columns));
+    pack_tile(as_weight(bytes, type.dtype, 16, columns), format, 0, tile.data());
+    const auto run = [&](const CpuKernels& table, int rows, int limit) {
+      auto x = random_floats(static_cast<size_t>(rows * columns), 3);
+      for (size_t i = 5; i < x.size(); i += 77) x[i] *= 40;  // outliers
+      std::vector<Outlier> outliers(x.size() / 32);
+      std::vector<int32_t> counts(static_cast<size_t>(rows));
+      std::vector<int16_t> a(x.size()), q(static_cast<size_t>(columns * 16));
+      std::vector<float> scales(x.size() / 32), mins(q.size() / 16), w_scales(q.size() / 16);
+      std::vector<float> sums(static_cast<size_t>(rows * IntRows::sums_of(columns)));
+      for (int r = 0; r < rows; ++r) {
+        table.quantize_row(x.data() + r * columns, columns, limit, a.data() + r * columns,
+                           scales.data() + r * columns / 32,
+                           sums.data() + r * IntRows::sums_of(columns),
+                           outliers.data() + r * columns / 32, &counts[r]);
+        EXPECT_GT(counts[r], 2);
+      }
+      table.unpack_int(format, tile.data(), 0, columns, q.data(), w_scales.data(), mins.data());
+      const IntTile unpacked = {q.data(), w_scales.data(),
+                                format.quant.has_min ? mins.data() : nullptr, format.quant.group};
+      const IntRows int_rows = {columns,     a.data(),        scales.data(),
+                                sums.data(), outliers.data(), counts.data()};
+      std::vector<float> out(static_cast<size_t>(rows * 16));
+      table.product_int(unpacked, int_rows, rows, 0, columns, out.data(), 16, false);
+      return out;
+    };
+    for (const int rows : {1, 2, 3, 4, 5, 7, 8, 11, 19}) {
+      for (const int limit : {127, 32767}) {
+        ASSERT_TRUE(same_bits(run(kernels(), rows, limit), run(portable(), rows, limit)))
+            << type.name << " " << rows << " rows, limit " << limit;
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, AnOutlierStaysExactAndDoesNotCoarsenTheOthers) {
+  auto x = random_floats(64, 4);
+  x[50] = -1000;
+  std::vector<int16_t> a(64);
+  std::vector<float> scales(2), sums(6);
+  std::vector<Outlier> outliers(2);
+  int32_t count = -1;
+  kernels().quantize_row(x.data(), 64, 32767, a.data(), scales.data(), sums.data(), outliers.data(),
+                         &count);
+  ASSERT_EQ(count, 1);
+  EXPECT_EQ(outliers[0].k, 50);
+  EXPECT_EQ(outliers[0].value, -1000);
+  EXPECT_EQ(a[50], 0);
+  EXPECT_LT(scales[1], 4.0f / 32767);
+  EXPECT_NEAR(sums[3] + 1000, std::accumulate(x.begin() + 48, x.end(), 1000.0), 1e-3);
+  EXPECT_NEAR(sums[5], std::accumulate(x.begin() + 32, x.end(), 0.0), 1e-3);
+}
+
+TEST_P(Kernels, WidenedKeysAndValuesAreBitEqualToThePortableOnes) {
+  std::mt19937 rng(8);
+  for (const int dim : {6, 16, 32, 58, 64, 80, 128}) {
+    std::vector<int16_t> whole(static_cast<size_t>(dim * kPageTokens));
+    for (int16_t& value : whole) value = static_cast<int16_t>(rng());
+    const auto scales = random_floats(whole.size(), 5);
+    std::vector<float> a(whole.size()), b = a;
+    kernels().widen_keys(whole.data(), scales.data(), dim, a.data());
+    portable().widen_keys(whole.data(), scales.data(), dim, b.data());
+    EXPECT_TRUE(same_bits(a, b)) << "keys " << dim;
+    EXPECT_EQ(a[17 % a.size()], static_cast<float>(whole[17 % a.size()]) * scales[1]);
+    kernels().widen_value(whole.data(), scales.data(), dim, a.data());
+    portable().widen_value(whole.data(), scales.data(), dim, b.data());
+    EXPECT_TRUE(same_bits(a, b)) << "value " << dim;
+    EXPECT_EQ(a[dim - 1], static_cast<float>(whole[dim - 1]) * scales[(dim - 1) / 32]);
+  }
+}
+
+TEST_P(Kernels, QuantizedActivationsAreWithinHalfAStepAndNotFiniteStaysNotFinite) {
+  const int columns = 96;
+  auto x = random_floats(columns, 9, 5);
+  std::fill_n(x.begin() + 32, 32, 0.0f);
+  std::vector<int16_t> a(x.size());
+  std::vector<float> scales(3), sums(static_cast<size_t>(IntRows::sums_of(columns)));
+  for (const int limit : {127, 32767}) {
+    kernels().quantize_row(x.data(), columns, limit, a.data(), scales.data(), sums.data(), nullptr,
+                           nullptr);
+    for (int i = 0; i < columns; ++i) {
+      EXPECT_NEAR(x[i], scales[i / 32] * static_cast<float>(a[i]), 0.501f * scales[i / 32]);
+    }
+    EXPECT_EQ(scales[1], 0.0f);
+    for (int g = 0; g < 6; ++g) {
+      int total = 0;
+      for (int i = 0; i < 16; ++i) total += a[16 * g + i];
+      EXPECT_EQ(sums[g], scales[g / 2] * static_cast<float>(total));
+    }
+  }
+  x[70] = INFINITY;
+  kernels().quantize_row(x.data(), columns, 32767, a.data(), scales.data(), sums.data(), nullptr,
+                         nullptr);
+  EXPECT_TRUE(std::isfinite(scales[0]));
+  EXPECT_TRUE(std::isnan(scales[2]));
 }
 
 TEST_P(Kernels, ElementwiseKernelsAreBitEqualToThePortableOnes) {
@@ -92,24 +236,6 @@ TEST_P(Kernels, ElementwiseKernelsAreBitEqualToThePortableOnes) {
   }
 }
 
-TEST_P(Kernels, WeightedValuesAreBitEqualToThePortableOnes) {
-  for (const int head_dim : {6, 16, 32, 64, 80, 128}) {
-    const int length = 41;
-    std::vector<std::vector<float>> storage;
-    std::vector<float*> pages;
-    for (int page = 0; page < 3; ++page) {
-      storage.push_back(random_floats(static_cast<size_t>(8 + kPageTokens * head_dim),
-                                      static_cast<uint32_t>(10 + page)));
-      pages.push_back(storage.back().data());
-    }
-    const auto p = random_floats(static_cast<size_t>(length), 20);
-    std::vector<float> a(static_cast<size_t>(head_dim)), b = a;
-    kernels().weighted_values(p.data(), length, pages.data(), 8, head_dim, a.data());
-    portable().weighted_values(p.data(), length, pages.data(), 8, head_dim, b.data());
-    EXPECT_TRUE(same_bits(a, b)) << head_dim;
-  }
-}
-
 TEST_P(Kernels, ExpIsWithinTwoUlpAndZeroBelowTheNormalFloats) {
   std::vector<float> x;
   for (float value = -87.0f; value < 0.5f; value += 0.0137f) x.push_back(value);
@@ -124,52 +250,6 @@ TEST_P(Kernels, ExpIsWithinTwoUlpAndZeroBelowTheNormalFloats) {
   EXPECT_EQ(out[0], 0);
   EXPECT_EQ(out[1], 0);
   EXPECT_EQ(out[2], 0);
-}
-
-// fp16 by its definition (IEEE 754 binary16), independent of the kernels.
-double half_value(uint16_t bits) {
-  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  const double magnitude =
-      exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
-  return bits & 0x8000 ? -magnitude : magnitude;
-}
-
-TEST_P(Kernels, DequantizedBlocksAreThoseOfTheirDefinition) {
-  std::mt19937 rng(7);
-  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_1}) {
-    const BlockLayout block = block_layout(dtype);
-    const int count = 320;
-    std::vector<uint8_t> row(static_cast<size_t>(count / block.values * block.bytes));
-    for (uint8_t& byte : row) byte = static_cast<uint8_t>(rng());
-    const auto u16 = [&](size_t at) { return static_cast<uint16_t>(row[at] | row[at + 1] << 8); };
-    // Keep every fp16 finite; NaNs have no single value.
-    for (size_t at = 0; at < row.size(); at += static_cast<size_t>(block.bytes)) {
-      for (const size_t half : {at, at + 2}) {
-        const bool is_half = dtype == DType::kF16 || (dtype == DType::kQ4_1) || half == at;
-        if (is_half && half + 1 < row.size()) row[half + 1] &= 0xBB;
-      }
-    }
-    std::vector<float> out(static_cast<size_t>(count));
-    kernels().dequantize(dtype, row.data(), count, out.data());
-    for (size_t i = 0; i < out.size(); ++i) {
-      const size_t at = i / static_cast<size_t>(block.values) * static_cast<size_t>(block.bytes);
-      const size_t in_block = i % static_cast<size_t>(block.values);
-      float expected = 0;
-      if (dtype == DType::kF16) expected = static_cast<float>(half_value(u16(at)));
-      if (dtype == DType::kBF16) expected = std::bit_cast<float>(uint32_t{u16(at)} << 16);
-      const auto d = static_cast<float>(half_value(u16(at)));
-      if (dtype == DType::kQ8_0) {
-        expected = static_cast<float>(static_cast<int8_t>(row[at + 2 + in_block])) * d;
-      }
-      if (dtype == DType::kQ4_1) {
-        const auto m = static_cast<float>(half_value(u16(at + 2)));
-        const uint8_t byte = row[at + 4 + in_block % 16];
-        expected = static_cast<float>(in_block < 16 ? byte & 15 : byte >> 4) * d + m;
-      }
-      ASSERT_EQ(std::bit_cast<uint32_t>(out[i]), std::bit_cast<uint32_t>(expected))
-          << to_string(dtype) << " " << i;
-    }
-  }
 }
 
 TEST(KernelTable, KnowsItsNames) {

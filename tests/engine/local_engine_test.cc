@@ -29,7 +29,8 @@ class BuiltinEngine : public ::testing::Test {
                                              const std::string& isa = "auto",
                                              double kv_cache_gib = 0.5) {
     LocalEngineOptions options;
-    options.cpu = {threads, isa};
+    options.cpu = {threads, isa, activations_};
+    options.kv_cache = activations_ == Activations::kF32 ? KvType::kF32 : KvType::kFixed16;
     options.batch_size = batch_size;
     options.kv_cache_gib = kv_cache_gib;
     auto created = LocalEngine::create(*model_, options);
@@ -69,8 +70,10 @@ class BuiltinEngine : public ::testing::Test {
   }
 
   static LocalModel* model_;
+  static Activations activations_;
 };
 LocalModel* BuiltinEngine::model_ = nullptr;
+Activations BuiltinEngine::activations_ = Activations::kFixed16;
 
 TEST_F(BuiltinEngine, SixtyFourSamplesOfTenQuestionsDoNotDependOnHowTheyAreRun) {
   const auto requests = make_requests(prompts(10), kSamples, sampling());
@@ -97,7 +100,8 @@ TEST_F(BuiltinEngine, ThePortableKernelsGiveTheSameTokens) {
 TEST_F(BuiltinEngine, PreemptedSequencesEndWithTheSameTokens) {
   const auto requests = make_requests(prompts(10), kSamples, sampling());
   const auto reference = generate(*engine(), requests);
-  const double page_gib = 2.0 * 4 * 2 * 16 * 32 * 4 / (1 << 30);  // layers, KV heads, …
+  const auto layer_bytes = static_cast<double>(KvLayout{KvType::kFixed16, 2, 32}.size_bytes());
+  const double page_gib = 4 * layer_bytes / (1 << 30);
   // Room for a handful of sequences at a time.
   const int pages = testing::kOptimized ? 70 : 20;
   const auto tight = engine(2, 64, "auto", pages * page_gib);
@@ -219,7 +223,8 @@ TEST(TinyQwen2, RandomWeightsFromSafetensorsGiveTheLogprobsOfTransformers) {
   const auto ids = expected["ids"].get<std::vector<int32_t>>();
   for (const CpuKernels* kernels : available_cpu_kernels()) {
     LocalEngineOptions options;
-    options.cpu = {1, kernels->isa};
+    options.cpu = {1, kernels->isa, Activations::kF32};
+    options.kv_cache = KvType::kF32;
     options.kv_cache_gib = 0.1;
     auto local = LocalEngine::create(**model, options);
     ASSERT_OK(local);

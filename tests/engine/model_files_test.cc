@@ -27,6 +27,12 @@ class GgufWriter {
     number(metadata_, value);
     ++metadata_count_;
   }
+  void u16(const std::string& key, uint16_t value) {
+    string(metadata_, key);
+    number<uint32_t>(metadata_, 2);
+    number(metadata_, value);
+    ++metadata_count_;
+  }
   void f32(const std::string& key, float value) {
     string(metadata_, key);
     number<uint32_t>(metadata_, 6);
@@ -74,31 +80,39 @@ class GgufWriter {
   uint64_t metadata_count_ = 0, tensor_count_ = 0, data_bytes_ = 0;
 };
 
-constexpr uint32_t kF32 = 0, kQ4_K = 12;
+constexpr uint32_t kF32 = 0, kIQ2_XXS = 16;
 
-GgufWriter tiny_llama(uint32_t matrix_type = kF32, const std::string& architecture = "llama") {
+enum class Part { kWhole, kFirst, kSecond };
+
+// A model's metadata and all tensors; of a split one, those of one part.
+GgufWriter tiny_llama(uint32_t matrix_type = kF32, const std::string& architecture = "llama",
+                      Part part = Part::kWhole) {
   GgufWriter w;
-  w.text("general.architecture", architecture);
-  const std::string p = architecture + ".";
-  w.u32(p + "block_count", 1);
-  w.u32(p + "embedding_length", 32);
-  w.u32(p + "feed_forward_length", 64);
-  w.u32(p + "attention.head_count", 2);
-  w.u32(p + "attention.head_count_kv", 1);
-  w.u32(p + "context_length", 64);
-  w.f32(p + "attention.layer_norm_rms_epsilon", 1e-5f);
-  w.texts("tokenizer.ggml.tokens", {"a", "b", "c", "d"});
-  w.tensor("token_embd.weight", {32, 4}, kF32, 32 * 4 * 4);
-  w.tensor("output_norm.weight", {32}, kF32, 32 * 4);
-  w.tensor("blk.0.attn_norm.weight", {32}, kF32, 32 * 4);
-  w.tensor("blk.0.ffn_norm.weight", {32}, kF32, 32 * 4);
-  w.tensor("blk.0.attn_q.weight", {32, 32}, matrix_type, 32 * 32 * 4);
-  w.tensor("blk.0.attn_k.weight", {32, 16}, kF32, 32 * 16 * 4);
-  w.tensor("blk.0.attn_v.weight", {32, 16}, kF32, 32 * 16 * 4);
-  w.tensor("blk.0.attn_output.weight", {32, 32}, kF32, 32 * 32 * 4);
-  w.tensor("blk.0.ffn_gate.weight", {32, 64}, kF32, 32 * 64 * 4);
-  w.tensor("blk.0.ffn_up.weight", {32, 64}, kF32, 32 * 64 * 4);
-  w.tensor("blk.0.ffn_down.weight", {64, 32}, kF32, 32 * 64 * 4);
+  if (part != Part::kSecond) {
+    w.text("general.architecture", architecture);
+    const std::string p = architecture + ".";
+    w.u32(p + "block_count", 1);
+    w.u32(p + "embedding_length", 32);
+    w.u32(p + "feed_forward_length", 64);
+    w.u32(p + "attention.head_count", 2);
+    w.u32(p + "attention.head_count_kv", 1);
+    w.u32(p + "context_length", 64);
+    w.f32(p + "attention.layer_norm_rms_epsilon", 1e-5f);
+    w.texts("tokenizer.ggml.tokens", {"a", "b", "c", "d"});
+    w.tensor("token_embd.weight", {32, 4}, kF32, 32 * 4 * 4);
+    w.tensor("output_norm.weight", {32}, kF32, 32 * 4);
+    w.tensor("blk.0.attn_norm.weight", {32}, kF32, 32 * 4);
+    w.tensor("blk.0.ffn_norm.weight", {32}, kF32, 32 * 4);
+    w.tensor("blk.0.attn_q.weight", {32, 32}, matrix_type, 32 * 32 * 4);
+    w.tensor("blk.0.attn_k.weight", {32, 16}, kF32, 32 * 16 * 4);
+  }
+  if (part != Part::kFirst) {
+    w.tensor("blk.0.attn_v.weight", {32, 16}, kF32, 32 * 16 * 4);
+    w.tensor("blk.0.attn_output.weight", {32, 32}, kF32, 32 * 32 * 4);
+    w.tensor("blk.0.ffn_gate.weight", {32, 64}, kF32, 32 * 64 * 4);
+    w.tensor("blk.0.ffn_up.weight", {32, 64}, kF32, 32 * 64 * 4);
+    w.tensor("blk.0.ffn_down.weight", {64, 32}, kF32, 32 * 64 * 4);
+  }
   return w;
 }
 
@@ -148,8 +162,9 @@ TEST_F(ModelFile, NoChangedHeaderByteCrashes) {
 }
 
 TEST_F(ModelFile, AnUnsupportedTensorTypeIsNamed) {
-  EXPECT_THAT(error(tiny_llama(kQ4_K).file()),
-              HasSubstr("tensor blk.0.attn_q.weight has type Q4_K (12), which is not supported"));
+  EXPECT_THAT(
+      error(tiny_llama(kIQ2_XXS).file()),
+      HasSubstr("tensor blk.0.attn_q.weight has type IQ2_XXS (16), which is not supported"));
 }
 
 TEST_F(ModelFile, AnUnsupportedArchitectureIsNamed) {
@@ -169,10 +184,41 @@ TEST_F(ModelFile, AMatrixOfAnotherShapeIsNamedWithBothShapes) {
               HasSubstr("attn_q.weight is 32×32 where the configuration says 16×32"));
 }
 
-TEST_F(ModelFile, RopeScalingIsAClearError) {
+TEST_F(ModelFile, RopeScalingThatIsUnknownOrIncompleteIsAClearError) {
   GgufWriter w = tiny_llama();
+  w.text("llama.rope.scaling.type", "longrope");
+  EXPECT_THAT(error(w.file()), HasSubstr("rope scaling \"longrope\" is not supported"));
+  w = tiny_llama();
   w.text("llama.rope.scaling.type", "yarn");
-  EXPECT_THAT(error(w.file()), HasSubstr("rope scaling (yarn) is not supported yet"));
+  EXPECT_THAT(error(w.file()), HasSubstr("the original context length"));
+  w = tiny_llama();
+  w.tensor("rope_freqs.weight", {4}, kF32, 16);
+  EXPECT_THAT(error(w.file()), HasSubstr("rope_freqs.weight must hold"));
+}
+
+TEST_F(ModelFile, TensorsThatOverlapAreNamed) {
+  GgufWriter w = tiny_llama();
+  w.tensor("first", {64, 2}, kF32, 64);  // claims 512 bytes, the next begins after 64
+  w.tensor("second", {64}, kF32, 256);
+  EXPECT_THAT(error(w.file()), HasSubstr("tensors \"first\" and \"second\" overlap"));
+}
+
+TEST_F(ModelFile, ASplitModelIsReadFromAllItsParts) {
+  const std::string name = folder_ / "model-";
+  GgufWriter first = tiny_llama(kF32, "llama", Part::kFirst),
+             second = tiny_llama(kF32, "llama", Part::kSecond);
+  first.u16("split.count", 2);
+  ASSERT_OK(write_file_atomically(name + "00001-of-00002.gguf", first.file()));
+  EXPECT_THAT(ModelFiles::open(name + "00001-of-00002.gguf").error().message,
+              HasSubstr("model-00002-of-00002.gguf: cannot open"));
+  ASSERT_OK(write_file_atomically(name + "00002-of-00002.gguf", second.file()));
+  const auto model = ModelFiles::open(name + "00001-of-00002.gguf");
+  ASSERT_OK(model);
+  EXPECT_EQ(model->weights.layers.size(), 1u);
+  EXPECT_EQ(model->weights_sha256().size(), 64u);
+  ASSERT_OK(write_file_atomically(folder_ / "renamed.gguf", first.file()));
+  EXPECT_THAT(ModelFiles::open(folder_ / "renamed.gguf").error().message,
+              HasSubstr("split into 2 files; name the first one, NAME-00001-of-00002.gguf"));
 }
 
 class SafetensorsFolder : public ::testing::Test {
@@ -232,7 +278,9 @@ TEST_F(SafetensorsFolder, WrongConfigurationsAreNamed) {
   EXPECT_THAT(changed("hidden_size", "wide"), HasSubstr("must be a whole number"));
   EXPECT_THAT(changed("hidden_act", "gelu"), HasSubstr("hidden_act"));
   EXPECT_THAT(changed("use_sliding_window", true), HasSubstr("sliding"));
-  EXPECT_THAT(changed("rope_parameters", {{"rope_type", "yarn"}}), HasSubstr("\"yarn\""));
+  EXPECT_THAT(changed("rope_parameters", {{"rope_type", "longrope"}}), HasSubstr("\"longrope\""));
+  EXPECT_THAT(changed("rope_parameters", {{"rope_type", "yarn"}, {"factor", -1}}),
+              HasSubstr("positive factor"));
   EXPECT_THAT(error_with("config.json", "{"), HasSubstr("not valid JSON"));
 }
 

@@ -1,0 +1,34 @@
+// Causal attention over the paged KV cache.
+#pragma once
+
+#include <span>
+
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/team.h"
+#include "engine/ops.h"
+
+namespace assay {
+
+class CpuAttention {
+ public:
+  CpuAttention(const CpuKernels& kernels, Team& team) : kernels_(kernels), team_(team) {}
+
+  void store(const float* k, const float* v, std::span<const BatchRow> rows, const KvLayout& kv,
+             size_t layer_offset);
+  void run(const float* q, std::span<const BatchRow> rows, int heads, const KvLayout& kv,
+           size_t layer_offset, float* out);
+
+ private:
+  struct Unit;
+
+  void store_row(const float* k, const float* v, const BatchRow& row, int head, const KvLayout& kv,
+                 size_t layer_offset) const;
+  void attend(const Unit& unit) const;
+  void score(const Unit& unit) const;
+  void mix(const Unit& unit) const;
+
+  const CpuKernels& kernels_;
+  Team& team_;
+};
+
+}  // namespace assay

@@ -1,0 +1,81 @@
+// Products of rows of activations with packed weights.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/packed.h"
+#include "engine/cpu/team.h"
+#include "engine/ops.h"
+
+namespace assay {
+
+// Memory for packed weights: never given back before the end, in huge pages where the system has
+// them, because a decode step with few sequences is as fast as it can read the weights.
+class WeightArena {
+ public:
+  // 64-byte aligned.
+  uint8_t* allocate(size_t size_bytes);
+
+ private:
+  struct Free {
+    void operator()(uint8_t* at) const;
+  };
+  std::vector<std::unique_ptr<uint8_t[], Free>> chunks_;
+  size_t used_ = 0, capacity_ = 0;  // of the last chunk
+};
+
+class CpuWeight : public PackedWeight {
+ public:
+  // Lives in `arena`.
+  CpuWeight(const Weight& weight, WeightArena& arena, Team& team);
+
+  int64_t rows() const override { return rows_; }
+  int64_t columns() const override { return columns_; }
+  size_t size_bytes() const override { return size_bytes(format_, rows_, columns_); }
+  static size_t size_bytes(const PackFormat& format, int64_t rows, int64_t columns) {
+    return format.tile_bytes(columns) * static_cast<size_t>(tiles_of(rows));
+  }
+
+  const PackFormat& format() const { return format_; }
+  int64_t tiles() const { return tiles_of(rows_); }
+  const uint8_t* tile(int64_t index) const { return data_ + index * tile_bytes_; }
+
+ private:
+  static int64_t tiles_of(int64_t rows) { return (rows + kTileColumns - 1) / kTileColumns; }
+
+  PackFormat format_;
+  int64_t rows_, columns_;
+  size_t tile_bytes_;
+  uint8_t* data_;
+};
+
+// Used by one thread at a time.
+class Matmul {
+ public:
+  Matmul(const CpuKernels& kernels, Team& team, Activations activations)
+      : kernels_(kernels), team_(team), activations_(activations) {}
+
+  // Every product's weight is a CpuWeight of the same number of columns.
+  void run(const float* x, int rows, std::span<const Product> products);
+
+ private:
+  bool takes_int(const CpuWeight& weight) const {
+    return weight.format().quantized() && activations_ != Activations::kF32;
+  }
+  void quantize(const float* x, int rows, int64_t columns);
+  void run_tile(const float* x, int rows, const Product& product, int64_t tile) const;
+
+  const CpuKernels& kernels_;
+  Team& team_;
+  Activations activations_;
+  IntRows int_rows_{};
+  std::vector<int16_t> whole_;
+  std::vector<float> scales_, sums_;
+  std::vector<Outlier> outliers_;
+  std::vector<int32_t> outlier_counts_;
+};
+
+}  // namespace assay

@@ -1,0 +1,97 @@
+#include "engine/cpu/packed.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace assay {
+namespace {
+
+void pack_plain(const Weight& weight, int value_bytes, int64_t first, uint8_t* tile) {
+  const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
+  const auto copy = [&]<typename T>(T) {
+    auto* out = reinterpret_cast<T*>(tile);
+    for (int64_t c = 0; c < count; ++c) {
+      const uint8_t* row = weight.row(first + c);
+      for (int64_t k = 0; k < weight.columns; ++k) {
+        std::memcpy(out + k * kTileColumns + c, row + k * sizeof(T), sizeof(T));
+      }
+    }
+  };
+  if (value_bytes == 4) {
+    copy(uint32_t{});
+  } else {
+    copy(uint16_t{});
+  }
+}
+
+// One sub-block of one column; `stored` are its 32 values.
+void pack_values(const PackFormat& format, const uint8_t* stored, int column, uint8_t* data) {
+  const int high_bits = format.high_bits();
+  for (int k = 0; k < kSubBlock; ++k) {
+    const int pair = k / 2, entry = column * 2 + k % 2;
+    if (format.quant.bits == 8) {
+      data[pair * 32 + entry] = stored[k];
+      continue;
+    }
+    uint8_t& nibbles = data[pair % 8 * 32 + entry];
+    nibbles = static_cast<uint8_t>(nibbles | (stored[k] & 15) << (pair / 8 * 4));
+    if (high_bits == 0) continue;
+    const int bytes = 2 * high_bits;
+    uint8_t& high = data[256 + pair % bytes * 32 + entry];
+    high = static_cast<uint8_t>(high | (stored[k] >> 4) << (pair / bytes * high_bits));
+  }
+}
+
+void pack_block(const PackFormat& format, const DecodedBlock& block, int column, uint8_t* out) {
+  const QuantFormat& quant = format.quant;
+  std::memcpy(out + 2 * column, &block.d, 2);
+  out += 2 * kTileColumns;
+  if (quant.has_min) {
+    std::memcpy(out + 2 * column, &block.d_min, 2);
+    out += 2 * kTileColumns;
+  }
+  if (quant.has_sub_scales) {
+    const int groups = quant.groups();
+    for (int g = 0; g < groups; ++g) {
+      std::memcpy(out + g * kTileColumns + column, &block.sub_scale[g], 1);
+      if (quant.has_min) out[(groups + g) * kTileColumns + column] = block.sub_min[g];
+    }
+    out += groups * kTileColumns * (quant.has_min ? 2 : 1);
+  }
+  for (int start = 0; start < quant.block_values; start += kSubBlock, out += format.data_bytes) {
+    pack_values(format, block.stored + start, column, out);
+  }
+}
+
+}  // namespace
+
+PackFormat::PackFormat(DType type) : dtype(type) {
+  if (!is_quantized(type)) {
+    value_bytes = type_info(type).bytes;
+    return;
+  }
+  quant = quant_format(type);
+  const int arrays = quant.has_min ? 2 : 1;
+  header_bytes = kTileColumns * (2 * arrays + (quant.has_sub_scales ? quant.groups() * arrays : 0));
+  data_bytes = quant.bits == 8 ? 512 : 256 + 64 * high_bits();
+}
+
+void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile) {
+  std::memset(tile, 0, format.tile_bytes(weight.columns));
+  if (!format.quantized()) return pack_plain(weight, format.value_bytes, first, tile);
+  const int block_bytes = type_info(weight.dtype).bytes;
+  const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
+  DecodedBlock block;
+  for (int64_t c = 0; c < count; ++c) {
+    const uint8_t* from = weight.row(first + c);
+    uint8_t* to = tile;
+    for (int64_t k = 0; k < weight.columns; k += format.quant.block_values) {
+      decode_block(weight.dtype, from, block);
+      pack_block(format, block, static_cast<int>(c), to);
+      from += block_bytes;
+      to += format.block_bytes();
+    }
+  }
+}
+
+}  // namespace assay

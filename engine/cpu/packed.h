@@ -1,0 +1,46 @@
+// Weights as the CPU's products read them: repacked once, when the model is first used.
+//
+// Sixteen rows of the matrix (outputs) are a tile; a tile holds everything that its sixteen sums
+// over k need, in order of k, so that one pass reads memory once and in one direction.
+//   F32, F16, BF16: [columns][16] values as stored.
+//   Quantized: for each block of k: d [16] fp16; d_min [16] fp16 if the type has a minimum; for
+//   K-quants sub_scale [groups][16] int8 and sub_min [groups][16] uint8 (with a minimum); then for
+//   each 32 values of k, entries e = (column, k mod 2) of sixteen pairs of k:
+//     8 bits: [16 pairs][32 e] int8
+//     fewer:  [8][32 e] bytes, pair p in the low nibble, pair p + 8 in the high one; then, for 5
+//             bits [2][32 e] with bit b of byte i for pair 2b + i, for 6 bits [4][32 e] with bits
+//             2b and 2b + 1 of byte i for pair 4b + i.
+// So a type costs what it costs in its file; Q2_K and Q3_K take a nibble a value.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/blocks.h"
+#include "engine/tensor.h"
+
+namespace assay {
+
+constexpr int kTileColumns = 16;
+constexpr int kSubBlock = 32;  // values of k that are unpacked together
+
+struct PackFormat {
+  DType dtype = DType::kF32;
+  QuantFormat quant{};                   // of a quantized type
+  int value_bytes = 4;                   // of another
+  int header_bytes = 0, data_bytes = 0;  // of a block; data of one sub-block
+
+  explicit PackFormat(DType type);
+  bool quantized() const { return is_quantized(dtype); }
+  int high_bits() const { return quant.bits == 5 ? 1 : quant.bits == 6 ? 2 : 0; }
+  int block_bytes() const { return header_bytes + quant.block_values / kSubBlock * data_bytes; }
+  size_t tile_bytes(int64_t columns) const {
+    if (!quantized()) return static_cast<size_t>(columns) * kTileColumns * value_bytes;
+    return static_cast<size_t>(columns / quant.block_values) * block_bytes();
+  }
+};
+
+// Writes the tile of rows first..first+15 of `weight`; rows beyond the matrix are zero.
+void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile);
+
+}  // namespace assay

@@ -1,0 +1,82 @@
+#include "engine/cpu/team.h"
+
+#include <algorithm>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace assay {
+namespace {
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// About 50 µs: longer than what lies between two sections of a step.
+constexpr int kSpins = 2000;
+
+}  // namespace
+
+Team::Team(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker_loop(); });
+}
+
+Team::~Team() {
+  stop_ = true;
+  ++section_;
+  section_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void Team::run(int64_t count, Function function, const void* context) {
+  function_ = function;
+  context_ = context;
+  count_ = count;
+  // Late parts are small, so that a thread that was held up delays the others little.
+  grain_ = std::max<int64_t>(1, count / (int64_t{threads()} * 8));
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  section_.fetch_add(1);
+  if (sleeping_.load() > 0) section_.notify_all();
+  work();
+  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0; ++spins) {
+    if (spins < kSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void Team::work() {
+  for (;;) {
+    const int64_t first = next_.fetch_add(grain_, std::memory_order_relaxed);
+    if (first >= count_) return;
+    const int64_t end = std::min(count_, first + grain_);
+    for (int64_t i = first; i < end; ++i) function_(context_, i);
+  }
+}
+
+void Team::worker_loop() {
+  uint32_t seen = 0;
+  for (;;) {
+    for (int spins = 0; section_.load(std::memory_order_acquire) == seen; ++spins) {
+      if (spins < kSpins) {
+        relax();
+        continue;
+      }
+      sleeping_.fetch_add(1);
+      section_.wait(seen);
+      sleeping_.fetch_sub(1);
+    }
+    ++seen;
+    if (stop_) return;
+    work();
+    busy_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace assay

@@ -1,0 +1,57 @@
+// The threads that run the kernels of one device.
+//
+// A decode step is some two hundred short parallel sections, so their start and end must be cheap:
+// workers spin for a moment between sections, and then sleep, so that an idle device costs nothing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace assay {
+
+// Used by one thread at a time; that thread is one of the team.
+class Team {
+ public:
+  explicit Team(int threads);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Runs body(i) for i in 0..count-1, in any order, on all threads; returns when all have run.
+  // `body` must not throw.
+  template <typename Body>
+  void for_each(int64_t count, const Body& body) {
+    if (count <= 1 || workers_.empty()) {
+      for (int64_t i = 0; i < count; ++i) body(i);
+      return;
+    }
+    run(
+        count, [](const void* context, int64_t i) { (*static_cast<const Body*>(context))(i); },
+        &body);
+  }
+
+ private:
+  using Function = void (*)(const void*, int64_t);
+
+  void run(int64_t count, Function function, const void* context);
+  void work();
+  void worker_loop();
+
+  // One section: written by the caller before `section_` is raised, read by workers after.
+  Function function_ = nullptr;
+  const void* context_ = nullptr;
+  int64_t count_ = 0, grain_ = 1;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint32_t> section_{0};
+  alignas(64) std::atomic<int> busy_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace assay

@@ -1,0 +1,129 @@
+// Tokens a second of a whole model, as llama.cpp's llama-batched-bench counts them: one prompt that
+// all sequences share, then steps in which every sequence gets one token, sampled at T 0.6, top-p
+// 0.95. Arguments: sequences, prompt tokens, generated tokens.
+//   ASSAY_BENCH_MODEL=model.gguf [ASSAY_BENCH_ACTIVATIONS=fixed16] [ASSAY_BENCH_KV=fixed16]
+//   [ASSAY_BENCH_THREADS=2] assay_bench --benchmark_filter=Engine
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "engine/runtime/kv_cache.h"
+#include "engine/runtime/local_engine.h"
+#include "engine/runtime/sampler.h"
+#include "harness/base/resources.h"
+
+namespace assay {
+namespace {
+
+std::string setting(const char* name, const std::string& fallback) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? fallback : value;
+}
+
+template <typename Enum>
+Enum choice(const char* name, std::span<const std::string_view> names) {
+  const std::string value = setting(name, "fixed16");
+  return static_cast<Enum>(std::find(names.begin(), names.end(), value) - names.begin());
+}
+
+struct Bench {
+  Bench() {
+    model = std::move(LocalModel::open(
+                          setting("ASSAY_BENCH_MODEL", find_resource("engine/builtin").value())))
+                .value();
+    CpuOptions options;
+    options.threads = std::stoi(setting("ASSAY_BENCH_THREADS", "2"));
+    options.activations = choice<Activations>("ASSAY_BENCH_ACTIVATIONS", kActivationNames);
+    ops = std::move(make_cpu_ops(options)).value();
+    transformer = std::make_unique<Transformer>(model->files.config, model->files.weights, *ops,
+                                                choice<KvType>("ASSAY_BENCH_KV", kKvTypeNames));
+    transformer->load();
+  }
+  static Bench& get() {
+    static Bench bench;
+    return bench;
+  }
+
+  std::unique_ptr<LocalModel> model;
+  std::unique_ptr<Ops> ops;
+  std::unique_ptr<Transformer> transformer;
+};
+
+std::vector<BatchRow> prompt_rows(const PageTable& pages, int count, int vocab_size) {
+  std::vector<BatchRow> rows;
+  for (int i = 0; i < count; ++i) rows.push_back({(i * 7919 + 11) % vocab_size, i, pages.data()});
+  return rows;
+}
+
+void EngineDecode(benchmark::State& state) {
+  Bench& bench = Bench::get();
+  const int sequences = static_cast<int>(state.range(0)), prompt = static_cast<int>(state.range(1)),
+            generated = static_cast<int>(state.range(2));
+  const int vocab_size = bench.transformer->config().vocab_size;
+  KvCache cache(*bench.ops, bench.transformer->page_bytes(), 1 << 24);
+  PageTable shared(cache);
+  shared.grow_to(prompt);
+  std::vector<float> logits(static_cast<size_t>(sequences) * vocab_size);
+  const int last = prompt - 1;
+  bench.transformer->forward(prompt_rows(shared, prompt, vocab_size), std::span(&last, 1),
+                             logits.data());
+  const Sampler sampler(*bench.ops);
+  SamplingParams sampling;
+  std::vector<int> wanted(static_cast<size_t>(sequences));
+  std::vector<int32_t> tokens(wanted.size());
+  for (auto _ : state) {
+    std::vector<PageTable> tables;
+    std::vector<BatchRow> rows;
+    for (int s = 0; s < sequences; ++s) {
+      wanted[s] = s;
+      tokens[s] = s % vocab_size;
+      tables.emplace_back(cache).share_prefix(shared, prompt);
+    }
+    for (int step = 0; step < generated; ++step) {
+      rows.clear();
+      for (int s = 0; s < sequences; ++s) {
+        tables[s].grow_to(prompt + step + 1);
+        rows.push_back({tokens[s], prompt + step, tables[s].data()});
+      }
+      bench.transformer->forward(rows, wanted, logits.data());
+      bench.ops->for_each(sequences, [&](int s) {
+        thread_local Sampler::Scratch scratch;
+        tokens[s] =
+            sampler
+                .sample(logits.data() + int64_t{s} * vocab_size, vocab_size, sampling, {1, 2},
+                        static_cast<uint32_t>(step), static_cast<uint32_t>(s), scratch)
+                .token;
+      });
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * sequences * generated);
+}
+BENCHMARK(EngineDecode)
+    ->Args({1, 128, 128})
+    ->Args({8, 128, 128})
+    ->Args({64, 128, 128})
+    ->Args({64, 128, 512})
+    ->Args({64, 128, 2048})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+void EnginePrefill(benchmark::State& state) {
+  Bench& bench = Bench::get();
+  const int prompt = static_cast<int>(state.range(0));
+  const int vocab_size = bench.transformer->config().vocab_size;
+  KvCache cache(*bench.ops, bench.transformer->page_bytes(), 1 << 24);
+  PageTable pages(cache);
+  pages.grow_to(prompt);
+  std::vector<float> logits(static_cast<size_t>(vocab_size));
+  const int last = prompt - 1;
+  for (auto _ : state) {
+    bench.transformer->forward(prompt_rows(pages, prompt, vocab_size), std::span(&last, 1),
+                               logits.data());
+  }
+  state.SetItemsProcessed(state.iterations() * prompt);
+}
+BENCHMARK(EnginePrefill)->Arg(128)->Arg(512)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace assay
