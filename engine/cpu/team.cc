@@ -1,6 +1,7 @@
 #include "engine/cpu/team.h"
 
 #include <algorithm>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -49,14 +50,20 @@ void Team::run(int64_t count, Function function, const void* context) {
       std::this_thread::yield();
     }
   }
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void Team::work() {
-  for (;;) {
-    const int64_t first = next_.fetch_add(grain_, std::memory_order_relaxed);
-    if (first >= count_) return;
-    const int64_t end = std::min(count_, first + grain_);
-    for (int64_t i = first; i < end; ++i) function_(context_, i);
+void Team::work() noexcept {
+  try {
+    for (;;) {
+      const int64_t first = next_.fetch_add(grain_, std::memory_order_relaxed);
+      if (first >= count_) return;
+      const int64_t end = std::min(count_, first + grain_);
+      for (int64_t i = first; i < end; ++i) function_(context_, i);
+    }
+  } catch (...) {
+    const std::lock_guard lock(error_mutex_);
+    error_ = std::current_exception();
   }
 }
 

@@ -6,7 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <exception>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -22,8 +23,8 @@ class Team {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Runs body(i) for i in 0..count-1, in any order, on all threads; returns when all have run.
-  // `body` must not throw.
+  // Runs body(i) for i in 0..count-1, in any order, on all threads; returns when all have run. What
+  // `body` throws (memory runs out) reaches the caller, once every thread has stopped.
   template <typename Body>
   void for_each(int64_t count, const Body& body) {
     if (count <= 1 || workers_.empty()) {
@@ -39,7 +40,7 @@ class Team {
   using Function = void (*)(const void*, int64_t);
 
   void run(int64_t count, Function function, const void* context);
-  void work();
+  void work() noexcept;
   void worker_loop();
 
   // One section: written by the caller before `section_` is raised, read by workers after.
@@ -51,6 +52,8 @@ class Team {
   alignas(64) std::atomic<int> busy_{0};
   std::atomic<int> sleeping_{0};
   std::atomic<bool> stop_{false};
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
   std::vector<std::thread> workers_;
 };
 
