@@ -141,7 +141,8 @@ def mixed(out, llama_cpp):
     write_tokenizer(folder, "<|im_end|>")
     convert(llama_cpp, folder, folder / "f32.gguf", "gpt-2")
     names = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
-    types = (QUANTIZED + ["F16", "BF16", "F32"] + QUANTIZED)[: 2 * len(names)]
+    # The wide types on the small matrices: the file stays under 1 MiB.
+    types = QUANTIZED[:7] + ["Q4_K", "F32", "F16", "Q5_K", "Q6_K", "BF16", "Q8_0"]
     flags = []
     for i, kind in enumerate(types):
         flags += ["--tensor-type", f"blk.{i // len(names)}.{names[i % len(names)]}={kind.lower()}"]

@@ -29,8 +29,8 @@ class BuiltinEngine : public ::testing::Test {
                                              const std::string& isa = "auto",
                                              double kv_cache_gib = 0.5) {
     LocalEngineOptions options;
-    options.cpu = {threads, isa, activations_};
-    options.kv_cache = activations_ == Activations::kF32 ? KvType::kF32 : KvType::kFixed16;
+    options.cpu.threads = threads;
+    options.cpu.isa = isa;
     options.batch_size = batch_size;
     options.kv_cache_gib = kv_cache_gib;
     auto created = LocalEngine::create(*model_, options);
@@ -70,10 +70,8 @@ class BuiltinEngine : public ::testing::Test {
   }
 
   static LocalModel* model_;
-  static Activations activations_;
 };
 LocalModel* BuiltinEngine::model_ = nullptr;
-Activations BuiltinEngine::activations_ = Activations::kFixed16;
 
 TEST_F(BuiltinEngine, SixtyFourSamplesOfTenQuestionsDoNotDependOnHowTheyAreRun) {
   const auto requests = make_requests(prompts(10), kSamples, sampling());
