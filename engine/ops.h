@@ -34,19 +34,19 @@ constexpr std::string_view kKvTypeNames[] = {"f32", "fixed16"};
 constexpr int kKvGroup = 32;
 
 // Where the keys and values of one layer are: page p of a sequence begins at pages[p] + offset.
-// Within it: keys [kv_heads][head_dim][kPageTokens], values [kv_heads][kPageTokens][head_dim];
-// then, for fixed16, f32 scales of keys [kv_heads][groups][kPageTokens] and of values
-// [kv_heads][kPageTokens][groups].
+// Within it: keys [kv_heads][padded_dim][kPageTokens], values [kv_heads][kPageTokens][padded_dim];
+// then, for fixed16, f32 scales of keys and of values, [kv_heads][groups][kPageTokens] each.
 struct KvLayout {
   KvType type = KvType::kF32;
   int kv_heads = 0;
   int head_dim = 0;
 
+  int padded_dim() const { return (head_dim + 15) / 16 * 16; }
+  int groups() const { return (head_dim + kKvGroup - 1) / kKvGroup; }
   size_t element_bytes() const { return type == KvType::kF32 ? 4 : 2; }
-  size_t head_bytes() const { return size_t{kPageTokens} * head_dim * element_bytes(); }
+  size_t head_bytes() const { return size_t{kPageTokens} * padded_dim() * element_bytes(); }
   size_t keys(int head) const { return head * head_bytes(); }
   size_t values(int head) const { return (kv_heads + head) * head_bytes(); }
-  int groups() const { return (head_dim + kKvGroup - 1) / kKvGroup; }
   size_t key_scales(int head) const {
     return (size_t{2} * kv_heads) * head_bytes() + sizeof(float) * kPageTokens * groups() * head;
   }

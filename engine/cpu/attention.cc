@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 namespace assay {
@@ -10,21 +9,6 @@ namespace {
 
 // Query vectors that pass over a page together.
 constexpr int kQueries = 48;
-
-// x ≈ scale · whole; returns the scale, which is not a number if a value is not finite.
-float to_fixed16(const float* x, int count, int16_t* whole) {
-  float most = 0, bad = 0;
-  for (int i = 0; i < count; ++i) {
-    most = std::max(most, std::abs(x[i]));
-    bad += x[i] - x[i];
-  }
-  const bool some = bad == 0 && most > 1e-30f;
-  const float inverse = some ? 32767.0f / most : 0.0f;
-  for (int i = 0; i < count; ++i) {
-    whole[i] = some ? static_cast<int16_t>(std::nearbyint(x[i] * inverse)) : int16_t{0};
-  }
-  return bad != 0 ? NAN : some ? most / 32767.0f : 0.0f;
-}
 
 float* at_least(std::vector<float>& buffer, size_t count) {
   if (buffer.size() < count) buffer.resize(std::max(count, 2 * buffer.size()));
@@ -41,14 +25,20 @@ struct CpuAttention::Unit {
   size_t layer_offset;
   int head;                         // KV head
   int group;                        // query heads of it
-  int padded_dim;                   // head_dim, rounded up to whole tiles
   int64_t stride;                   // of scores: positions, rounded up to whole pages
-  float *queries, *scores, *mixed;  // [rows·group][head_dim], [..][stride], [..][padded_dim]
-  float *page, *totals;             // widened keys or values; 1 / the softmax's sum
+  float *queries, *scores, *mixed;  // [rows·group][head_dim], [..][stride], [..][kv.padded_dim()]
+  float* totals;                    // 1 / the softmax's sum
 
   int pages() const { return static_cast<int>(stride / kPageTokens); }
   const std::byte* layer(size_t row, int index) const {
     return rows[row].pages[index] + layer_offset;
+  }
+  KvPage page(const std::byte* layer) const {
+    const auto scales = [&](size_t offset) {
+      return kv.type == KvType::kF32 ? nullptr : reinterpret_cast<const float*>(layer + offset);
+    };
+    return {layer + kv.keys(head), layer + kv.values(head), scales(kv.key_scales(head)),
+            scales(kv.value_scales(head))};
   }
   // Positions of page `index` that the row sees.
   int tokens(size_t row, int index) const {
@@ -89,20 +79,19 @@ void CpuAttention::store_row(const float* k, const float* v, const BatchRow& row
   if (kv.type == KvType::kF32) {
     auto* keys = reinterpret_cast<float*>(layer + kv.keys(head));
     for (int d = 0; d < dim; ++d) keys[d * kPageTokens + slot] = k[d];
-    std::copy_n(v, dim, reinterpret_cast<float*>(layer + kv.values(head)) + slot * dim);
+    std::copy_n(v, dim, reinterpret_cast<float*>(layer + kv.values(head)) + slot * kv.padded_dim());
     return;
   }
-  const auto group_scales = [&](size_t offset) { return reinterpret_cast<float*>(layer + offset); };
   auto* keys = reinterpret_cast<int16_t*>(layer + kv.keys(head));
-  auto* values = reinterpret_cast<int16_t*>(layer + kv.values(head)) + slot * dim;
+  auto* values = reinterpret_cast<int16_t*>(layer + kv.values(head)) + slot * kv.padded_dim();
+  auto* key_scales = reinterpret_cast<float*>(layer + kv.key_scales(head)) + slot;
+  auto* value_scales = reinterpret_cast<float*>(layer + kv.value_scales(head)) + slot;
   for (int start = 0; start < dim; start += kKvGroup) {
     const int count = std::min(kKvGroup, dim - start), group = start / kKvGroup;
     int16_t whole[kKvGroup];
-    group_scales(kv.key_scales(head))[group * kPageTokens + slot] =
-        to_fixed16(k + start, count, whole);
+    key_scales[group * kPageTokens] = kernels_.to_fixed16(k + start, count, whole);
     for (int d = 0; d < count; ++d) keys[(start + d) * kPageTokens + slot] = whole[d];
-    group_scales(kv.value_scales(head))[slot * kv.groups() + group] =
-        to_fixed16(v + start, count, values + start);
+    value_scales[group * kPageTokens] = kernels_.to_fixed16(v + start, count, values + start);
   }
 }
 
@@ -137,15 +126,14 @@ void CpuAttention::run(const float* q, std::span<const BatchRow> rows, int heads
     int last = 0;
     for (const BatchRow& row : own) last = std::max(last, row.position);
     const int64_t stride = (last / kPageTokens + 1) * kPageTokens;
-    const int padded = (dim + kTileColumns - 1) / kTileColumns * kTileColumns;
+    const int padded = kv.padded_dim();
     const size_t vectors = own.size() * group;
     thread_local std::vector<float> scratch;
-    float* memory = at_least(scratch, vectors * (dim + stride + padded + 1) + kPageTokens * padded);
+    float* memory = at_least(scratch, vectors * (dim + stride + padded + 1));
     float* scores = memory + vectors * dim;
     float* mixed = scores + vectors * stride;
-    float* page = mixed + vectors * padded;
-    const Unit unit = {own,    kv,     layer_offset, head,  group, padded,
-                       stride, memory, scores,       mixed, page,  page + kPageTokens * padded};
+    const Unit unit = {own,    kv,     layer_offset, head,  group,
+                       stride, memory, scores,       mixed, mixed + vectors * padded};
     const auto head_at = [&](size_t r) { return ((first + r) * heads + head * group) * dim; };
     for (size_t r = 0; r < own.size(); ++r) {
       std::copy_n(q + head_at(r), group * dim, unit.queries + r * group * dim);
@@ -170,69 +158,36 @@ void CpuAttention::attend(const Unit& unit) const {
         static_cast<float>(1.0 / kernels_.exp_sum(p, length, kernels_.max(p, length), factor, p));
   }
   mix(unit);
+  const int padded = unit.kv.padded_dim();
   for (size_t i = 0; i < vectors; ++i) {
-    float* row = unit.mixed + i * unit.padded_dim;
-    for (int d = 0; d < unit.padded_dim; ++d) row[d] *= unit.totals[i];
+    float* row = unit.mixed + i * padded;
+    for (int d = 0; d < padded; ++d) row[d] *= unit.totals[i];
   }
 }
 
 // scores[i][t] = q[i] · k[t]
 void CpuAttention::score(const Unit& unit) const {
-  const KvLayout& kv = unit.kv;
-  const int dim = kv.head_dim, group = unit.group;
+  const int dim = unit.kv.head_dim, group = unit.group;
   for (int index = 0; index < unit.pages(); ++index) {
-    const std::byte* widened = nullptr;
-    unit.for_each_run(
-        index, kv.keys(unit.head), [&](size_t first, size_t count, int, const std::byte* layer) {
-          const auto* keys = reinterpret_cast<const float*>(layer + kv.keys(unit.head));
-          if (kv.type == KvType::kFixed16) {
-            keys = unit.page;
-            if (widened != layer) {
-              kernels_.widen_keys(reinterpret_cast<const int16_t*>(layer + kv.keys(unit.head)),
-                                  reinterpret_cast<const float*>(layer + kv.key_scales(unit.head)),
-                                  dim, unit.page);
-            }
-            widened = layer;
-          }
-          float* scores = unit.scores_of(first, index);
-          const int vectors = static_cast<int>(count) * group;
-          kernels_.product_f32(keys, kPageTokens, unit.queries + first * group * dim, dim, vectors,
-                               dim, scores, unit.stride, false);
-        });
+    unit.for_each_run(index, unit.kv.keys(unit.head),
+                      [&](size_t first, size_t count, int, const std::byte* layer) {
+                        kernels_.score_page(unit.page(layer), unit.queries + first * group * dim,
+                                            static_cast<int>(count) * group, dim,
+                                            unit.scores_of(first, index), unit.stride);
+                      });
   }
 }
 
 // mixed[i] = Σ_t p[i][t] · v[t], in order of t
 void CpuAttention::mix(const Unit& unit) const {
-  const KvLayout& kv = unit.kv;
-  const int dim = kv.head_dim, padded = unit.padded_dim, group = unit.group;
+  const int padded = unit.kv.padded_dim(), group = unit.group;
   for (int index = 0; index < unit.pages(); ++index) {
-    const std::byte* widened = nullptr;
-    unit.for_each_run(
-        index, kv.values(unit.head),
-        [&](size_t first, size_t count, int tokens, const std::byte* layer) {
-          const std::byte* stored = layer + kv.values(unit.head);
-          const auto* values = reinterpret_cast<const float*>(stored);
-          const auto* scales = reinterpret_cast<const float*>(layer + kv.value_scales(unit.head));
-          if (kv.type == KvType::kFixed16 || padded != dim) {
-            for (int t = 0; t < kPageTokens && widened != layer; ++t) {
-              if (kv.type == KvType::kF32) {
-                std::copy_n(values + t * dim, dim, unit.page + t * padded);
-              } else {
-                kernels_.widen_value(reinterpret_cast<const int16_t*>(stored) + t * dim,
-                                     scales + t * kv.groups(), dim, unit.page + t * padded);
-              }
-            }
-            widened = layer;
-            values = unit.page;
-          }
-          const float* p = unit.scores_of(first, index);
-          const int vectors = static_cast<int>(count) * group;
-          for (int d = 0; d < padded; d += kTileColumns) {
-            kernels_.product_f32(values + d, padded, p, unit.stride, vectors, tokens,
-                                 unit.mixed + first * group * padded + d, padded, index > 0);
-          }
-        });
+    unit.for_each_run(index, unit.kv.values(unit.head),
+                      [&](size_t first, size_t count, int tokens, const std::byte* layer) {
+                        kernels_.mix_page(unit.page(layer), unit.scores_of(first, index),
+                                          unit.stride, static_cast<int>(count) * group, padded,
+                                          tokens, unit.mixed + first * group * padded, index > 0);
+                      });
   }
 }
 

@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "engine/cpu/lanes-inl.h"
+#include "engine/cpu/pages-inl.h"
 #include "engine/cpu/products-inl.h"
 #include "engine/cpu/unpack-inl.h"
 
@@ -89,29 +90,6 @@ float max(const float* x, int64_t count) {
   return result;
 }
 
-void widen_keys(const int16_t* k, const float* scales, int head_dim, float* out) {
-  for (int d = 0; d < head_dim; ++d) {
-    const float* of_group = scales + d / kKvGroup * kPageTokens;
-    for (int t = 0; t < kPageTokens; t += kPartLanes) {
-      part_store(part_mul(load_whole(k + t), part_load(of_group + t)), out + t);
-    }
-    k += kPageTokens;
-    out += kPageTokens;
-  }
-}
-
-void widen_value(const int16_t* v, const float* scales, int head_dim, float* out) {
-  for (int start = 0; start < head_dim; start += kKvGroup) {
-    const int end = std::min(head_dim, start + kKvGroup);
-    const float scale = scales[start / kKvGroup];
-    int d = start;
-    for (; d + kPartLanes <= end; d += kPartLanes) {
-      part_store(part_mul(load_whole(v + d), part_set(scale)), out + d);
-    }
-    for (; d < end; ++d) out[d] = static_cast<float>(v[d]) * scale;
-  }
-}
-
 const CpuKernels* kernel_table() {
 #if HWY_TARGET <= HWY_AVX3_DL
   constexpr const char* kIsa = "avx512_vnni";
@@ -123,8 +101,8 @@ const CpuKernels* kernel_table() {
   constexpr const char* kIsa = "portable";
 #endif
   static constexpr CpuKernels kTable = {
-      kIsa, unpack_f32, unpack_int, product_f32, product_int, quantize_row, rms_norm,
-      add,  swiglu,     exp_sum,    max,         widen_keys,  widen_value};
+      kIsa, kTiles, unpack_f32, unpack_int, product_f32, product_int, quantize_row, rms_norm,
+      add,  swiglu, exp_sum,    max,        score_page,  mix_page,    to_fixed16};
   return &kTable;
 }
 

@@ -8,6 +8,7 @@
 // table in sixteen floats.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -30,53 +31,90 @@ struct Outlier {
   float value;
 };
 
-// Activations as whole numbers: of each 32 values, x ≈ scale · a with |a| ≤ limit.
+// Activations as whole numbers: of each 32 values, x ≈ scale · a with |a| ≤ limit. `a` has the
+// form that the table's products take: int16 [32], or, in byte form, a = 256 · high + low with
+// int8 high [32], low [32].
 struct IntRows {
-  int64_t columns;      // a multiple of 32
-  const int16_t* a;     // [rows][columns]
-  const float* scales;  // [rows][columns / 32]
-  // For types with a minimum, scale · Σa + outlier: of every 16 values, then of every 32.
-  const float* sums;  // [rows][columns / 16 + columns / 32]
-  // Those of chunk c begin at c · kIntChunk / 32.
-  const Outlier* outliers;        // [rows][columns / 32]
-  const int32_t* outlier_counts;  // [rows][chunks]
+  // So that `high` is an int8 too.
+  static constexpr int kFixed16Limit = 127 * 256 + 127, kInt8Limit = 127;
 
+  int64_t columns = 0;        // a multiple of 32
+  int limit = kFixed16Limit;  // or kInt8Limit
+  int16_t* a = nullptr;       // [rows][columns]
+  float* scales = nullptr;    // [rows][columns / 32]
+  // Of every 16 values, then of every 32: for types with a minimum scale · Σa + outlier; in byte
+  // form, where weights are q + 128, also −128 · Σa.
+  float* sums = nullptr;      // [rows][sums_of(columns)]
+  int32_t* starts = nullptr;  // [rows][sums_of(columns)]
+  // Those of chunk c begin at c · kIntChunk / 32. Null: no value is an outlier.
+  Outlier* outliers = nullptr;        // [rows][columns / 32]
+  int32_t* outlier_counts = nullptr;  // [rows][chunks]
+
+  int64_t blocks() const { return columns / kSubBlock; }
   int64_t chunks() const { return (columns + kIntChunk - 1) / kIntChunk; }
   static int64_t sums_of(int64_t columns) { return columns / 16 + columns / 32; }
 };
 
 // A tile of quantized weights, unpacked: value = scale · q − min.
 struct IntTile {
-  const int16_t* q;     // [k / 2][16 columns][2]
+  // int16 [k / 2][16 columns][2] of q; in byte form [k / 4][16 columns][4] of q + 128
+  const void* q;
   const float* scales;  // [k / group][16]
   const float* mins;    // [k / group][16], or null
   int group;            // 16 or 32
+  int64_t ahead;        // as in PackedTile, where q stands in the tile
 };
+
+// A tile where it is in memory.
+struct PackedTile {
+  const PackFormat& format;
+  const uint8_t* data;
+  int64_t columns;
+  // Bytes from here to what the same thread will read next, in the same place: with few rows a
+  // product is as fast as memory, and asks for it in time. Past the weight's end it is a hint that
+  // the processor drops.
+  int64_t ahead;
+};
+
+struct alignas(64) IntScratch {
+  int16_t q[kIntChunk * kTileColumns];
+  float scales[kIntChunk / 16 * kTileColumns], mins[kIntChunk / 16 * kTileColumns];
+};
+
+// What one page holds of a head, see KvLayout; scales are null in an f32 cache.
+struct KvPage {
+  const std::byte *keys, *values;
+  const float *key_scales, *value_scales;
+};
+
+// Tiles that integer products may take together.
+constexpr int kMaxTiles = 2;
 
 struct CpuKernels {
   const char* isa;  // "avx512_vnni", "avx512", "avx2", "portable"
+  int tiles;        // that products like to take together
 
   // Values k..k+count of a tile: k and count are multiples of the format's block (of 1 if it is not
-  // quantized). unpack_f32 writes [count][16], each value exactly as its type defines it.
-  void (*unpack_f32)(const PackFormat& format, const uint8_t* tile, int64_t k, int64_t count,
-                     float* out);
-  void (*unpack_int)(const PackFormat& format, const uint8_t* tile, int64_t k, int64_t count,
-                     int16_t* q, float* scales, float* mins);
+  // quantized). Returns [count][16], each value exactly as its type defines it, in the scratch
+  // [count · 16] or, of F32, in the tile.
+  const float* (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, float* scratch);
+  // The same for product_int.
+  IntTile (*unpack_int)(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch);
 
-  // out[r][c] (+)= Σ_k x[r][k] · w[k][c] for 16 columns c; strides in floats. With `add`, the sum
-  // is added to what is there.
-  void (*product_f32)(const float* w, int64_t w_stride, const float* x, int64_t x_stride, int rows,
-                      int64_t count, float* out, int64_t out_stride, bool add);
-  // The tile holds values k..k+count, of x the same are taken:
+  // out[r][c] (+)= Σ_k x[r][k] · w[k][c] for the 16 columns c of each tile; column c of tile t is
+  // out[r][16 t + c]. With `add`, the sum is added to what is there. `ahead` as in PackedTile.
+  void (*product_f32)(std::span<const float* const> tiles, int64_t ahead, const float* x,
+                      int64_t x_stride, int rows, int64_t count, float* out, int64_t out_stride,
+                      bool add);
+  // The tiles hold values k..k+count of one matrix, of x the same are taken:
   // out[r][c] (+)= Σ_g [scale_x · scale_w · Σ_{k in g} a · q − min_w · sum_x] + Σ outlier · scale_w
-  // · q, in order of groups g, then of outliers; the inner sums are exact. With `add`, the sum goes
-  // on from what is there. k is a multiple of kIntChunk, count at most that.
-  void (*product_int)(const IntTile& tile, const IntRows& x, int rows, int64_t k, int64_t count,
-                      float* out, int64_t out_stride, bool add);
-  // One row of IntRows, with outliers where `outliers` is not null. A value that is not finite
-  // makes its 32 values' scale not a number.
-  void (*quantize_row)(const float* x, int64_t columns, int limit, int16_t* a, float* scales,
-                       float* sums, Outlier* outliers, int32_t* outlier_counts);
+  // · q, in order of groups g, then of outliers; the inner sums are exact. Rows are first..first +
+  // rows of x, the first one's outputs stand at `out`. With `add`, the sum goes on from what is
+  // there. k is a multiple of kIntChunk, count at most that; at most kMaxTiles tiles.
+  void (*product_int)(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
+                      int64_t k, int64_t count, float* out, int64_t out_stride, bool add);
+  // Writes row `row` of `rows`. A value that is not finite makes its 32 values' scale not a number.
+  void (*quantize_row)(const float* x, int64_t row, const IntRows& rows);
 
   void (*rms_norm)(const float* x, const float* scale, float eps, int width, float* out);
   void (*add)(float* x, const float* y, int64_t count);
@@ -84,10 +122,17 @@ struct CpuKernels {
   // out[i] = exp((x[i] - shift) · factor) to 2 ulp, 0 below the normal floats; returns the sum.
   double (*exp_sum)(const float* x, int64_t count, float shift, float factor, float* out);
   float (*max)(const float* x, int64_t count);
-  // Keys [head_dim][kPageTokens] with scales [head_dim / 32][kPageTokens]: out = k · scale.
-  void (*widen_keys)(const int16_t* k, const float* scales, int head_dim, float* out);
-  // One value [head_dim] with scales [head_dim / 32].
-  void (*widen_value)(const int16_t* v, const float* scales, int head_dim, float* out);
+  // scores[i][t] = Σ_groups key_scale · Σ_d q[i][d] · k[d][t] for all positions t of a page; q
+  // [vectors][head_dim], head_dim is even.
+  void (*score_page)(const KvPage& page, const float* q, int vectors, int head_dim, float* scores,
+                     int64_t stride);
+  // out[i][d] (+)= Σ_t (p[i][t] · value_scale) · v[t][d] for t < tokens, in order of t; out
+  // [vectors][padded_dim]. All kPageTokens of p are read.
+  void (*mix_page)(const KvPage& page, const float* p, int64_t p_stride, int vectors,
+                   int padded_dim, int tokens, float* out, bool add);
+  // x ≈ scale · whole for up to kKvGroup values; returns the scale, which is not a number if a
+  // value is not finite.
+  float (*to_fixed16)(const float* x, int count, int16_t* whole);
 };
 
 // The tables that this machine can run, best first; "portable" is always there.

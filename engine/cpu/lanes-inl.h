@@ -24,6 +24,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr int kLanes = 16;
 
 #undef ASSAY_VECTOR_LANES
+#undef ASSAY_BYTE_PRODUCTS
+#if HWY_TARGET <= HWY_AVX3_DL
+#define ASSAY_BYTE_PRODUCTS 1
+constexpr bool kByteForm = true;
+#else
+constexpr bool kByteForm = false;
+#endif
 #if HWY_TARGET <= HWY_AVX2
 #define ASSAY_VECTOR_LANES 1
 
@@ -99,11 +106,7 @@ HWY_INLINE Part16 pairs_set(const int16_t* at) {
 }
 // sums + a0 · b0 + a1 · b1 of each pair, exact
 HWY_INLINE PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
-#if HWY_TARGET <= HWY_AVX3_DL
-  // Written out because Highway's AVX3_DL does not tell the compiler that there is VNNI.
-  asm("vpdpwssd %2, %1, %0" : "+v"(sums.raw) : "v"(a.raw), "v"(b.raw));
-  return sums;
-#elif HWY_TARGET <= HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   return hn::Add(sums, PartI{_mm512_madd_epi16(a.raw, b.raw)});
 #else
   // Written out for the same reason as part_fma_onto.
@@ -114,12 +117,56 @@ HWY_INLINE PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
   return sums;
 #endif
 }
-// Rounds to the nearest whole number (half to even) within ±limit, stores it as int16.
-HWY_INLINE PartI store_rounded(Part value, float limit, int16_t* at) {
-  const PartI whole = hn::NearestInt(part_min(part_max(value, part_set(-limit)), part_set(limit)));
+#ifdef ASSAY_BYTE_PRODUCTS
+// Four unsigned bytes of w times four signed bytes, the same in all lanes, added to each sum.
+// Written out because Highway's AVX3_DL does not tell the compiler that there is VNNI.
+HWY_INLINE PartI dot_quads(PartI sums, PartI w, PartI a) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums.raw) : "v"(w.raw), "v"(a.raw));
+  return sums;
+}
+HWY_INLINE PartI quads_load(const uint8_t* at) {
+  return hn::LoadU(DI(), reinterpret_cast<const int32_t*>(at));
+}
+HWY_INLINE PartI quads_set(const int8_t* at) {
+  int32_t quad;
+  __builtin_memcpy(&quad, at, sizeof(quad));
+  return hn::Set(DI(), quad);
+}
+HWY_INLINE PartI int_set(int32_t value) { return hn::Set(DI(), value); }
+HWY_INLINE PartI int_times_256(PartI a) { return hn::ShiftLeft<8>(a); }
+// The low bytes of a, and the high ones so that a = 256 · high + low.
+HWY_INLINE void store_bytes(PartI a, int8_t* high, int8_t* low) {
+  const auto store = [](PartI value, int8_t* at) HWY_ATTR {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm512_cvtepi32_epi8(value.raw));
+  };
+  store(a, low);
+  store(hn::ShiftRight<8>(hn::Add(a, hn::Set(DI(), 128))), high);
+}
+#endif
+// The nearest whole number (half to even) within ±limit.
+HWY_INLINE PartI rounded(Part value, float limit) {
+  return hn::NearestInt(part_min(part_max(value, part_set(-limit)), part_set(limit)));
+}
+HWY_INLINE void store_int16(PartI a, int16_t* at) {
   const hn::Rebind<int16_t, D> narrow;
-  hn::StoreU(hn::DemoteTo(narrow, whole), narrow, at);
-  return whole;
+  hn::StoreU(hn::DemoteTo(narrow, a), narrow, at);
+}
+// Bit i: |x[i]| ≥ limit; x is 32 values.
+template <int kCount>
+HWY_INLINE uint32_t large_bits(const Part (&x)[kCount], float limit) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kCount; ++i) {
+    const auto large = hn::Ge(hn::Abs(x[i]), hn::Set(D(), limit));
+    uint8_t bytes[8] = {};
+    hn::StoreMaskBits(D(), large, bytes);
+    uint32_t part;
+    __builtin_memcpy(&part, bytes, sizeof(part));
+    bits |= (part & ((1u << kPartLanes) - 1)) << (i * kPartLanes);
+  }
+  return bits;
+}
+HWY_INLINE Part part_zero_from(Part a, float limit) {  // 0 where |a| ≥ limit
+  return hn::IfThenZeroElse(hn::Ge(hn::Abs(a), hn::Set(D(), limit)), a);
 }
 HWY_INLINE Part part_abs(Part a) { return hn::Abs(a); }
 HWY_INLINE float part_max_lane(Part a) { return hn::GetLane(hn::MaxOfLanes(D(), a)); }
@@ -194,11 +241,17 @@ inline Part16 pairs_set(const int16_t* at) { return {at[0], at[1]}; }
 inline PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
   return sums + a.first * b.first + a.second * b.second;
 }
-inline PartI store_rounded(Part value, float limit, int16_t* at) {
-  const Part whole = std::nearbyint(part_min(part_max(value, -limit), limit));
-  *at = static_cast<int16_t>(whole);
-  return *at;
+inline PartI rounded(Part value, float limit) {
+  return static_cast<PartI>(std::nearbyint(part_min(part_max(value, -limit), limit)));
 }
+inline void store_int16(PartI a, int16_t* at) { *at = static_cast<int16_t>(a); }
+template <int kCount>
+inline uint32_t large_bits(const Part (&x)[kCount], float limit) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kCount; ++i) bits |= (std::abs(x[i]) >= limit ? 1u : 0u) << i;
+  return bits;
+}
+inline Part part_zero_from(Part a, float limit) { return std::abs(a) >= limit ? 0 : a; }
 inline Part part_abs(Part a) { return std::abs(a); }
 inline float part_max_lane(Part a) { return a; }
 inline bool part_all_zero(Part a) { return a == 0; }

@@ -17,18 +17,25 @@ constexpr int64_t kChunkF32 = 256;
 static_assert(kIntChunk % DecodedBlock::kMaxValues == 0);
 static_assert(kChunkF32 % DecodedBlock::kMaxValues == 0);
 
-struct alignas(64) TileScratch {
-  union {
-    int16_t q[kIntChunk * kTileColumns];
-    float w[kChunkF32 * kTileColumns];
+// Calls body(row, count) for blocks of rows; meanwhile asks for a part of what comes next, bit by
+// bit, so that the first rows there do not wait for memory.
+template <typename Body>
+void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t values, int rows,
+                     const Body& body) {
+  constexpr int kBlock = 12, kFew = 4;  // few rows: the products themselves ask
+  const int64_t bytes = static_cast<int64_t>(tiles.size()) *
+                        static_cast<int64_t>(tiles[0].format.tile_bytes(tiles[0].columns));
+  const uint8_t* next = tiles[0].data + tiles[0].ahead;
+  const auto at = [&](int row) {
+    return bytes * (k * rows + values * row) / (tiles[0].columns * rows) / 64 * 64;
   };
-  float scales[kIntChunk / 16 * kTileColumns];
-  float mins[kIntChunk / 16 * kTileColumns];
-};
-
-template <typename T>
-void grow(std::vector<T>& buffer, size_t count) {
-  if (buffer.size() < count) buffer.resize(count);
+  for (int row = 0; row < rows; row += kBlock) {
+    const int count = std::min(kBlock, rows - row);
+    for (int64_t i = at(row); rows >= kFew && i < at(row + count); i += 64) {
+      __builtin_prefetch(next + i, 0, 2);
+    }
+    body(row, count);
+  }
 }
 
 }  // namespace
@@ -63,26 +70,8 @@ CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
 }
 
 void Matmul::quantize(const float* x, int rows, int64_t columns) {
-  const int64_t blocks = columns / kSubBlock, sums = IntRows::sums_of(columns);
-  const bool exact_outliers = activations_ == Activations::kFixed16;
-  const int limit = exact_outliers ? 32767 : 127;
-  grow(whole_, static_cast<size_t>(rows * columns));
-  grow(scales_, static_cast<size_t>(rows * blocks));
-  grow(sums_, static_cast<size_t>(rows * sums));
-  grow(outliers_, scales_.size());
-  int_rows_ = {columns, whole_.data(), scales_.data(), sums_.data(), nullptr, nullptr};
-  const int64_t chunks = int_rows_.chunks();
-  grow(outlier_counts_, static_cast<size_t>(rows * chunks));
-  if (exact_outliers) {
-    int_rows_.outliers = outliers_.data();
-    int_rows_.outlier_counts = outlier_counts_.data();
-  }
-  const auto one = [=, this](int64_t r) {
-    kernels_.quantize_row(x + r * columns, columns, limit, whole_.data() + r * columns,
-                          scales_.data() + r * blocks, sums_.data() + r * sums,
-                          exact_outliers ? outliers_.data() + r * blocks : nullptr,
-                          outlier_counts_.data() + r * chunks);
-  };
+  const IntRows& to = int_rows_.shape(rows, columns, activations_ == Activations::kFixed16);
+  const auto one = [=, this, &to](int64_t r) { kernels_.quantize_row(x + r * columns, r, to); };
   if (rows < 4) {
     for (int r = 0; r < rows; ++r) one(r);
   } else {
@@ -91,62 +80,87 @@ void Matmul::quantize(const float* x, int rows, int64_t columns) {
 }
 
 void Matmul::run(const float* x, int rows, std::span<const Product> products) {
-  int64_t tiles = 0;
+  int64_t units = 0;
   bool any_int = false;
   for (const Product& product : products) {
     const auto& weight = static_cast<const CpuWeight&>(*product.weight);
-    tiles += weight.tiles();
+    units += units_of(weight);
     any_int = any_int || takes_int(weight);
   }
   if (any_int) quantize(x, rows, products[0].weight->columns());
-  team_.for_each(tiles, [=, this](int64_t index) {
+  team_.for_each(units, [=, this](int64_t index) {
     for (const Product& product : products) {
-      const int64_t count = static_cast<const CpuWeight&>(*product.weight).tiles();
-      if (index < count) return run_tile(x, rows, product, index);
+      const int64_t count = units_of(static_cast<const CpuWeight&>(*product.weight));
+      if (index < count) return run_unit(x, rows, product, index * unit_tiles());
       index -= count;
     }
   });
 }
 
-void Matmul::run_tile(const float* x, int rows, const Product& product, int64_t tile) const {
+void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t tile) const {
   const auto& weight = static_cast<const CpuWeight&>(*product.weight);
-  const PackFormat& format = weight.format();
-  const int64_t columns = weight.columns(), first = tile * kTileColumns;
-  const int64_t count = std::min<int64_t>(kTileColumns, weight.rows() - first);
+  const auto tiles = static_cast<int>(std::min<int64_t>(unit_tiles(), weight.tiles() - tile));
+  const int64_t first = tile * kTileColumns;
+  const int64_t count = std::min<int64_t>(tiles * kTileColumns, weight.rows() - first);
   float* out = product.out + first;
   int64_t out_stride = weight.rows();
-  if (count < kTileColumns) {  // the kernels write all sixteen columns
-    thread_local std::vector<float> whole_tile;
-    grow(whole_tile, static_cast<size_t>(rows) * kTileColumns);
-    out = whole_tile.data();
-    out_stride = kTileColumns;
+  const bool whole = count == tiles * kTileColumns;
+  if (!whole) {  // the kernels write all columns of a tile
+    thread_local std::vector<float> whole_tiles;
+    out_stride = tiles * kTileColumns;
+    whole_tiles.resize(static_cast<size_t>(rows * out_stride));
+    out = whole_tiles.data();
   }
-  thread_local TileScratch scratch;
-  const uint8_t* packed = weight.tile(tile);
+  const auto tile_at = [&](int64_t index) {
+    return PackedTile{weight.format(), weight.tile(index), weight.columns(),
+                      weight.tile(tile + tiles) - weight.tile(tile)};
+  };
+  const PackedTile both[kMaxTiles] = {tile_at(tile), tile_at(tile + tiles - 1)};
+  const std::span<const PackedTile> packed(both, static_cast<size_t>(tiles));
   if (takes_int(weight)) {
-    const IntTile unpacked = {scratch.q, scratch.scales,
-                              format.quant.has_min ? scratch.mins : nullptr, format.quant.group};
-    for (int64_t k = 0; k < columns; k += kIntChunk) {
-      const int64_t values = std::min(kIntChunk, columns - k);
-      kernels_.unpack_int(format, packed, k, values, scratch.q, scratch.scales, scratch.mins);
-      kernels_.product_int(unpacked, int_rows_, rows, k, values, out, out_stride, k > 0);
-    }
+    product_int(packed, rows, out, out_stride);
   } else {
-    for (int64_t k = 0; k < columns; k += kChunkF32) {
-      const int64_t values = std::min(kChunkF32, columns - k);
-      const float* w = scratch.w;
-      if (format.dtype == DType::kF32) {
-        w = reinterpret_cast<const float*>(packed) + k * kTileColumns;
-      } else {
-        kernels_.unpack_f32(format, packed, k, values, scratch.w);
-      }
-      kernels_.product_f32(w, kTileColumns, x + k, columns, rows, values, out, out_stride, k > 0);
-    }
+    product_f32(packed, x, rows, out, out_stride);
   }
   for (int r = 0; r < rows; ++r) {
     float* row = product.out + r * weight.rows() + first;
-    if (count < kTileColumns) std::copy_n(out + r * kTileColumns, count, row);
+    if (!whole) std::copy_n(out + r * out_stride, count, row);
     if (product.bias != nullptr) kernels_.add(row, product.bias + first, count);
+  }
+}
+
+void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out,
+                         int64_t out_stride) const {
+  thread_local IntScratch scratch[kMaxTiles];
+  const int64_t columns = tiles[0].columns;
+  for (int64_t k = 0; k < columns; k += kIntChunk) {
+    const int64_t values = std::min(kIntChunk, columns - k);
+    IntTile unpacked[kMaxTiles];
+    for (size_t t = 0; t < tiles.size(); ++t) {
+      unpacked[t] = kernels_.unpack_int(tiles[t], k, values, scratch[t]);
+    }
+    over_row_blocks(tiles, k, values, rows, [&](int row, int count) {
+      kernels_.product_int({unpacked, tiles.size()}, int_rows_.rows(), row, count, k, values,
+                           out + row * out_stride, out_stride, k > 0);
+    });
+  }
+}
+
+void Matmul::product_f32(std::span<const PackedTile> tiles, const float* x, int rows, float* out,
+                         int64_t out_stride) const {
+  alignas(64) thread_local float scratch[kMaxTiles][kChunkF32 * kTileColumns];
+  const int64_t columns = tiles[0].columns;
+  const int64_t ahead = tiles[0].format.dtype == DType::kF32 ? tiles[0].ahead : 0;
+  for (int64_t k = 0; k < columns; k += kChunkF32) {
+    const int64_t values = std::min(kChunkF32, columns - k);
+    const float* unpacked[kMaxTiles];
+    for (size_t t = 0; t < tiles.size(); ++t) {
+      unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, scratch[t]);
+    }
+    over_row_blocks(tiles, k, values, rows, [&](int row, int count) {
+      kernels_.product_f32({unpacked, tiles.size()}, ahead, x + row * columns + k, columns, count,
+                           values, out + row * out_stride, out_stride, k > 0);
+    });
   }
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/cpu/int_rows.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/team.h"
@@ -65,17 +66,22 @@ class Matmul {
   bool takes_int(const CpuWeight& weight) const {
     return weight.format().quantized() && activations_ != Activations::kF32;
   }
+  // Tiles that a thread takes at once, and how often it does.
+  int unit_tiles() const { return kernels_.tiles; }
+  int64_t units_of(const CpuWeight& weight) const {
+    return (weight.tiles() + unit_tiles() - 1) / unit_tiles();
+  }
   void quantize(const float* x, int rows, int64_t columns);
-  void run_tile(const float* x, int rows, const Product& product, int64_t tile) const;
+  void run_unit(const float* x, int rows, const Product& product, int64_t tile) const;
+  void product_int(std::span<const PackedTile> tiles, int rows, float* out,
+                   int64_t out_stride) const;
+  void product_f32(std::span<const PackedTile> tiles, const float* x, int rows, float* out,
+                   int64_t out_stride) const;
 
   const CpuKernels& kernels_;
   Team& team_;
   Activations activations_;
-  IntRows int_rows_{};
-  std::vector<int16_t> whole_;
-  std::vector<float> scales_, sums_;
-  std::vector<Outlier> outliers_;
-  std::vector<int32_t> outlier_counts_;
+  IntRowsBuffer int_rows_;
 };
 
 }  // namespace assay

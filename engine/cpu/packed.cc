@@ -28,21 +28,21 @@ void pack_plain(const Weight& weight, int value_bytes, int64_t first, uint8_t* t
 void pack_values(const PackFormat& format, const uint8_t* stored, int column, uint8_t* data) {
   const int high_bits = format.high_bits();
   for (int k = 0; k < kSubBlock; ++k) {
-    const int pair = k / 2, entry = column * 2 + k % 2;
+    const int quad = k / 4, entry = column * 4 + k % 4;
     if (format.quant.bits == 8) {
-      data[pair * 32 + entry] = stored[k];
+      data[quad * 64 + entry] = stored[k] ^ 0x80;  // an int8 as q + 128
       continue;
     }
-    uint8_t& nibbles = data[pair % 8 * 32 + entry];
-    nibbles = static_cast<uint8_t>(nibbles | (stored[k] & 15) << (pair / 8 * 4));
+    uint8_t& nibbles = data[quad % 4 * 64 + entry];
+    nibbles = static_cast<uint8_t>(nibbles | (stored[k] & 15) << (quad / 4 * 4));
     if (high_bits == 0) continue;
-    const int bytes = 2 * high_bits;
-    uint8_t& high = data[256 + pair % bytes * 32 + entry];
-    high = static_cast<uint8_t>(high | (stored[k] >> 4) << (pair / bytes * high_bits));
+    uint8_t& high = data[256 + quad % high_bits * 64 + entry];
+    high = static_cast<uint8_t>(high | (stored[k] >> 4) << (quad / high_bits * high_bits));
   }
 }
 
-void pack_block(const PackFormat& format, const DecodedBlock& block, int column, uint8_t* out) {
+void pack_block(const PackFormat& format, const DecodedBlock& block, int column, uint8_t* out,
+                uint8_t* data) {
   const QuantFormat& quant = format.quant;
   std::memcpy(out + 2 * column, &block.d, 2);
   out += 2 * kTileColumns;
@@ -56,10 +56,9 @@ void pack_block(const PackFormat& format, const DecodedBlock& block, int column,
       std::memcpy(out + g * kTileColumns + column, &block.sub_scale[g], 1);
       if (quant.has_min) out[(groups + g) * kTileColumns + column] = block.sub_min[g];
     }
-    out += groups * kTileColumns * (quant.has_min ? 2 : 1);
   }
-  for (int start = 0; start < quant.block_values; start += kSubBlock, out += format.data_bytes) {
-    pack_values(format, block.stored + start, column, out);
+  for (int start = 0; start < quant.block_values; start += kSubBlock, data += format.data_bytes) {
+    pack_values(format, block.stored + start, column, data);
   }
 }
 
@@ -84,12 +83,13 @@ void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, ui
   DecodedBlock block;
   for (int64_t c = 0; c < count; ++c) {
     const uint8_t* from = weight.row(first + c);
-    uint8_t* to = tile;
+    uint8_t *header = tile, *data = tile + format.data_offset(weight.columns);
     for (int64_t k = 0; k < weight.columns; k += format.quant.block_values) {
       decode_block(weight.dtype, from, block);
-      pack_block(format, block, static_cast<int>(c), to);
+      pack_block(format, block, static_cast<int>(c), header, data);
       from += block_bytes;
-      to += format.block_bytes();
+      header += format.header_bytes;
+      data += format.quant.block_values / kSubBlock * format.data_bytes;
     }
   }
 }

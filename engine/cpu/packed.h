@@ -3,13 +3,14 @@
 // Sixteen rows of the matrix (outputs) are a tile; a tile holds everything that its sixteen sums
 // over k need, in order of k, so that one pass reads memory once and in one direction.
 //   F32, F16, BF16: [columns][16] values as stored.
-//   Quantized: for each block of k: d [16] fp16; d_min [16] fp16 if the type has a minimum; for
-//   K-quants sub_scale [groups][16] int8 and sub_min [groups][16] uint8 (with a minimum); then for
-//   each 32 values of k, entries e = (column, k mod 2) of sixteen pairs of k:
-//     8 bits: [16 pairs][32 e] int8
-//     fewer:  [8][32 e] bytes, pair p in the low nibble, pair p + 8 in the high one; then, for 5
-//             bits [2][32 e] with bit b of byte i for pair 2b + i, for 6 bits [4][32 e] with bits
-//             2b and 2b + 1 of byte i for pair 4b + i.
+//   Quantized: the scales of all blocks of k, each d [16] fp16; d_min [16] fp16 if the type has a
+//   minimum; for K-quants sub_scale [groups][16] int8 and sub_min [groups][16] uint8 (with a
+//   minimum). Then, from a multiple of 64 bytes, the values q + zero: for each 32 values of k,
+//   entries e = (column, k mod 4) of eight quads of k:
+//     8 bits: [8 quads][64 e] bytes
+//     fewer:  [4][64 e] bytes, quad u in the low nibble, quad u + 4 in the high one; then, for 5
+//             bits, [64 e] with bit u for quad u, for 6 bits [2][64 e] with bits 2b and 2b + 1 of
+//             byte i for quad 2b + i.
 // So a type costs what it costs in its file; Q2_K and Q3_K take a nibble a value.
 #pragma once
 
@@ -33,10 +34,14 @@ struct PackFormat {
   explicit PackFormat(DType type);
   bool quantized() const { return is_quantized(dtype); }
   int high_bits() const { return quant.bits == 5 ? 1 : quant.bits == 6 ? 2 : 0; }
-  int block_bytes() const { return header_bytes + quant.block_values / kSubBlock * data_bytes; }
+  int zero() const { return quant.bits == 8 ? 128 : quant.zero; }
+  // Where the values of a tile begin.
+  int64_t data_offset(int64_t columns) const {
+    return (columns / quant.block_values * header_bytes + 63) / 64 * 64;
+  }
   size_t tile_bytes(int64_t columns) const {
     if (!quantized()) return static_cast<size_t>(columns) * kTileColumns * value_bytes;
-    return static_cast<size_t>(columns / quant.block_values) * block_bytes();
+    return static_cast<size_t>(data_offset(columns) + columns / kSubBlock * data_bytes);
   }
 };
 

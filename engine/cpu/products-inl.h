@@ -6,52 +6,165 @@
 #define ASSAY_ENGINE_CPU_PRODUCTS_INL_H_
 #endif
 
-#include <cstring>
-#include <utility>
+#include <bit>
+#include <cmath>
+#include <span>
 
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/lanes-inl.h"
 #include "engine/cpu/packed.h"
+#include "engine/cpu/unpack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace assay {
 namespace HWY_NAMESPACE {
 
-// Rows that are multiplied together: as many sums as the target's registers hold.
+// Tiles and rows that are multiplied together: as many sums as the target's registers hold.
 #if HWY_TARGET <= HWY_AVX3
-constexpr int kRowsF32 = 8, kRowsInt = 8;
+constexpr int kTiles = 2, kRowsF32 = 12, kRowsPairs = 8;
 #elif HWY_TARGET <= HWY_AVX2
-constexpr int kRowsF32 = 6, kRowsInt = 4;
+constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4;
 #else
-constexpr int kRowsF32 = 1, kRowsInt = 1;
+constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1;
 #endif
 
-template <int kRows>
-HWY_INLINE void product_f32_rows(const float* w, int64_t w_stride, const float* x, int64_t x_stride,
-                                 int64_t count, float* out, int64_t out_stride, bool add) {
-  Part sums[kRows][kParts];
+// With fewer rows than this a product waits for memory.
+constexpr int kFewRows = 4;
+
+template <int kRows, int kCount>
+HWY_INLINE void product_f32_rows(const float* const* tiles, int64_t ahead, const float* x,
+                                 int64_t x_stride, int64_t count, float* out, int64_t out_stride,
+                                 bool add) {
+  Part sums[kRows][kCount][kParts];
   for (int r = 0; r < kRows; ++r) {
-    for (int p = 0; p < kParts; ++p) sums[r][p] = part_zero();
+    for (int i = 0; i < kCount * kParts; ++i) sums[r][i / kParts][i % kParts] = part_zero();
   }
   for (int64_t k = 0; k < count; ++k) {
-    Part ws[kParts];
-    for (int p = 0; p < kParts; ++p) ws[p] = part_load(w + k * w_stride + p * kPartLanes);
+    Part ws[kCount][kParts];
+    for (int t = 0; t < kCount; ++t) {
+      const float* w = tiles[t] + k * kTileColumns;
+      if constexpr (kRows < kFewRows) prefetch(reinterpret_cast<const uint8_t*>(w) + ahead);
+      for (int p = 0; p < kParts; ++p) ws[t][p] = part_load(w + p * kPartLanes);
+    }
     for (int r = 0; r < kRows; ++r) {
       const Part value = part_set(x[r * x_stride + k]);
-      for (int p = 0; p < kParts; ++p) sums[r][p] = part_fma_onto(sums[r][p], value, ws[p]);
+      for (int t = 0; t < kCount; ++t) {
+        for (int p = 0; p < kParts; ++p) {
+          sums[r][t][p] = part_fma_onto(sums[r][t][p], value, ws[t][p]);
+        }
+      }
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int p = 0; p < kParts; ++p) {
-      float* at = out + r * out_stride + p * kPartLanes;
-      part_store(add ? part_add(part_load(at), sums[r][p]) : sums[r][p], at);
+    for (int i = 0; i < kCount * kParts; ++i) {
+      float* at = out + r * out_stride + i * kPartLanes;
+      const Part sum = sums[r][i / kParts][i % kParts];
+      part_store(add ? part_add(part_load(at), sum) : sum, at);
     }
   }
 }
 
+// Those of one row in values first..first+count, which a tile holds.
+HWY_INLINE std::span<const Outlier> outliers_of(const IntRows& x, int64_t row, int64_t first) {
+  if (x.outliers == nullptr) return {};
+  const Outlier* begin = x.outliers + row * x.blocks() + first / kSubBlock;
+  return {begin, static_cast<size_t>(x.outlier_counts[row * x.chunks() + first / kIntChunk])};
+}
+
+// Where IntRows::sums of a row begin for groups of this size.
+HWY_INLINE int64_t sums_at(const IntRows& x, int64_t row, int64_t first, int group) {
+  return row * IntRows::sums_of(x.columns) + (group == kSubBlock ? x.columns / 16 : 0) +
+         first / group;
+}
+
+#ifdef ASSAY_BYTE_PRODUCTS
+
+// kBytes: 1 if every `high` is 0.
+template <int kRows, int kCount, int kBytes, int kGroup>
+HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t row, int64_t first,
+                              int64_t count, float* out, int64_t out_stride, bool add) {
+  // Outliers are few; their bytes are taken one by one, as products with 1.
+  alignas(4) static constexpr int8_t kOnly[4][4] = {
+      {1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}};
+  Part sums[kRows][kCount];
+  const uint8_t* q[kCount];
+  for (int t = 0; t < kCount; ++t) {
+    q[t] = static_cast<const uint8_t*>(tiles[t].q);
+    for (int r = 0; r < kRows; ++r) {
+      sums[r][t] = add ? part_load(out + r * out_stride + t * kTileColumns) : part_zero();
+    }
+  }
+  const int64_t sums_stride = IntRows::sums_of(x.columns);
+  const auto* a = reinterpret_cast<const int8_t*>(x.a + row * x.columns + first);
+  const float* a_scales = x.scales + row * x.blocks() + first / kSubBlock;
+  const int64_t a_sums = sums_at(x, row, first, kGroup);
+  for (int64_t k = 0; k < count; k += kGroup) {
+    PartI low[kRows][kCount], high[kRows][kCount];
+    for (int r = 0; r < kRows; ++r) {
+      const PartI start = int_set(x.starts[a_sums + r * sums_stride + k / kGroup]);
+      for (int t = 0; t < kCount; ++t) {
+        low[r][t] = start;
+        high[r][t] = int_zero();
+      }
+    }
+    const int8_t* a_block = a + k / kSubBlock * 2 * kSubBlock + k % kSubBlock;
+    for (int i = 0; i < kGroup; i += 4) {
+      PartI w[kCount];
+      for (int t = 0; t < kCount; ++t) {
+        const uint8_t* at = q[t] + (k + i) * kTileColumns;
+        if constexpr (kRows < kFewRows) prefetch(at + tiles[t].ahead);
+        w[t] = quads_load(at);
+      }
+      for (int r = 0; r < kRows; ++r) {
+        const int8_t* at = a_block + r * 2 * x.columns + i;
+        const PartI a_low = quads_set(at + kSubBlock);
+        for (int t = 0; t < kCount; ++t) low[r][t] = dot_quads(low[r][t], w[t], a_low);
+        if constexpr (kBytes == 2) {
+          const PartI a_high = quads_set(at);
+          for (int t = 0; t < kCount; ++t) high[r][t] = dot_quads(high[r][t], w[t], a_high);
+        }
+      }
+    }
+    for (int t = 0; t < kCount; ++t) {
+      const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
+      for (int r = 0; r < kRows; ++r) {
+        PartI whole = low[r][t];
+        if constexpr (kBytes == 2) {
+          // high's weights are q + 128 too; low's start has taken that of 256 · high + low away
+          whole = int_add(whole, int_times_256(high[r][t]));
+        }
+        const Part both = part_mul(scale, part_set(a_scales[r * x.blocks() + k / kSubBlock]));
+        sums[r][t] = part_fma(int_to_float(whole), both, sums[r][t]);
+      }
+      if (tiles[t].mins == nullptr) continue;
+      const Part min = part_sub(part_zero(), part_load(tiles[t].mins + k / kGroup * kTileColumns));
+      for (int r = 0; r < kRows; ++r) {
+        const Part a_sum = part_set(x.sums[a_sums + r * sums_stride + k / kGroup]);
+        sums[r][t] = part_fma(min, a_sum, sums[r][t]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (const Outlier& outlier : outliers_of(x, row + r, first)) {
+      const int64_t k = outlier.k - first;
+      const PartI only = quads_set(kOnly[k % 4]);
+      for (int t = 0; t < kCount; ++t) {
+        const PartI w = quads_load(q[t] + k / 4 * 4 * kTileColumns);
+        const Part value = int_to_float(dot_quads(int_set(-128), w, only));
+        const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
+        sums[r][t] = part_fma(part_set(outlier.value), part_mul(scale, value), sums[r][t]);
+      }
+    }
+    for (int t = 0; t < kCount; ++t)
+      part_store(sums[r][t], out + r * out_stride + t * kTileColumns);
+  }
+}
+
+#else
+
 template <int kRows>
-HWY_INLINE void product_int_rows(const IntTile& tile, const IntRows& x, int64_t row, int64_t first,
-                                 int64_t count, float* out, int64_t out_stride, bool add) {
+HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row, int64_t first,
+                              int64_t count, float* out, int64_t out_stride, bool add) {
   Part sums[kRows][kParts];
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kParts; ++p) {
@@ -59,13 +172,12 @@ HWY_INLINE void product_int_rows(const IntTile& tile, const IntRows& x, int64_t 
     }
   }
   const int group = tile.group;
-  const int16_t* q = tile.q;
-  const int64_t stride = x.columns, scales_stride = x.columns / kSubBlock;
+  const auto* q = static_cast<const int16_t*>(tile.q);
+  const int64_t stride = x.columns, scales_stride = x.blocks();
   const int64_t sums_stride = IntRows::sums_of(x.columns);
   const int16_t* a = x.a + row * stride + first;
   const float* a_scales = x.scales + row * scales_stride + first / kSubBlock;
-  const float* a_sums =
-      x.sums + row * sums_stride + (group == kSubBlock ? x.columns / 16 : 0) + first / group;
+  const float* a_sums = x.sums + sums_at(x, row, first, group);
   const float* scales = tile.scales;
   const float* mins = tile.mins;
   for (int64_t k = 0; k < count; k += group) {
@@ -105,24 +217,22 @@ HWY_INLINE void product_int_rows(const IntTile& tile, const IntRows& x, int64_t 
   }
 }
 
-// Adds the outliers of one row in values first..first+count, which the tile holds.
 HWY_INLINE void add_outliers(const IntTile& tile, const IntRows& x, int64_t row, int64_t first,
                              float* out) {
-  const int64_t chunk = first / kIntChunk;
-  const Outlier* outlier = x.outliers + row * (x.columns / kSubBlock) + first / kSubBlock;
-  const Outlier* end = outlier + x.outlier_counts[row * x.chunks() + chunk];
-  for (; outlier != end; ++outlier) {
-    const int64_t k = outlier->k - first;
-    const int16_t* pairs = tile.q + k / 2 * 2 * kTileColumns;
+  for (const Outlier& outlier : outliers_of(x, row, first)) {
+    const int64_t k = outlier.k - first;
+    const int16_t* pairs = static_cast<const int16_t*>(tile.q) + k / 2 * 2 * kTileColumns;
     const float* scales = tile.scales + k / tile.group * kTileColumns;
     for (int p = 0; p < kParts; ++p) {
       float* at = out + p * kPartLanes;
       const Part q = pairs_side(pairs_load(pairs + p * kLanes16), static_cast<int>(k % 2));
       const Part w = part_mul(part_load(scales + p * kPartLanes), q);
-      part_store(part_fma(part_set(outlier->value), w, part_load(at)), at);
+      part_store(part_fma(part_set(outlier.value), w, part_load(at)), at);
     }
   }
 }
+
+#endif
 
 // Calls body.template operator()<n>(row) for runs of n rows: kMost at a time, then what is left.
 template <int kMost, typename Body>
@@ -141,81 +251,145 @@ HWY_INLINE void over_row_runs(int rows, const Body& body) {
   rest.template operator()<kMost - 1>(rest);
 }
 
-inline void product_f32(const float* w, int64_t w_stride, const float* x, int64_t x_stride,
-                        int rows, int64_t count, float* out, int64_t out_stride, bool add) {
+template <int kCount>
+void product_f32_of(const float* const* tiles, int64_t ahead, const float* x, int64_t x_stride,
+                    int rows, int64_t count, float* out, int64_t out_stride, bool add) {
   over_row_runs<kRowsF32>(rows, [&]<int kRows>(int row) HWY_ATTR {
-    product_f32_rows<kRows>(w, w_stride, x + row * x_stride, x_stride, count,
-                            out + row * out_stride, out_stride, add);
+    product_f32_rows<kRows, kCount>(tiles, ahead, x + row * x_stride, x_stride, count,
+                                    out + row * out_stride, out_stride, add);
   });
 }
 
-inline void product_int(const IntTile& tile, const IntRows& x, int rows, int64_t k, int64_t count,
-                        float* out, int64_t out_stride, bool add) {
-  over_row_runs<kRowsInt>(rows, [&]<int kRows>(int row) HWY_ATTR {
-    product_int_rows<kRows>(tile, x, row, k, count, out + row * out_stride, out_stride, add);
-  });
-  if (x.outliers == nullptr) return;
-  for (int row = 0; row < rows; ++row) add_outliers(tile, x, row, k, out + row * out_stride);
+inline void product_f32(std::span<const float* const> tiles, int64_t ahead, const float* x,
+                        int64_t x_stride, int rows, int64_t count, float* out, int64_t out_stride,
+                        bool add) {
+  size_t t = 0;
+  for (; t + kTiles <= tiles.size(); t += kTiles) {
+    product_f32_of<kTiles>(tiles.data() + t, ahead, x, x_stride, rows, count,
+                           out + t * kTileColumns, out_stride, add);
+  }
+  for (; t < tiles.size(); ++t) {
+    product_f32_of<1>(tiles.data() + t, ahead, x, x_stride, rows, count, out + t * kTileColumns,
+                      out_stride, add);
+  }
 }
 
-// The largest magnitude of 32 values and where it is; not a number if a value is not finite.
-HWY_INLINE float largest_magnitude(const float* x, int* index) {
-  float magnitudes[kSubBlock];
+#ifdef ASSAY_BYTE_PRODUCTS
+
+template <int kCount, int kBytes, int kGroup>
+void product_quads_of(const IntTile* tiles, const IntRows& x, int first, int rows, int64_t k,
+                      int64_t count, float* out, int64_t out_stride, bool add) {
+  constexpr int kRows = kBytes == 2 ? 4 : 6;  // as many as registers hold
+  over_row_runs<kRows>(rows, [&]<int kRun>(int row) HWY_ATTR {
+    product_quads<kRun, kCount, kBytes, kGroup>(tiles, x, first + row, k, count,
+                                                out + row * out_stride, out_stride, add);
+  });
+}
+
+inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
+                        int64_t k, int64_t count, float* out, int64_t out_stride, bool add) {
+  const auto run = [&]<int kCount, int kBytes>() {
+    const auto product = tiles[0].group == kSubBlock ? product_quads_of<kCount, kBytes, kSubBlock>
+                                                     : product_quads_of<kCount, kBytes, 16>;
+    product(tiles.data(), x, first, rows, k, count, out, out_stride, add);
+  };
+  const bool two_bytes = x.limit > IntRows::kInt8Limit;
+  if (tiles.size() == 1) {
+    two_bytes ? run.template operator()<1, 2>() : run.template operator()<1, 1>();
+  } else {
+    two_bytes ? run.template operator()<2, 2>() : run.template operator()<2, 1>();
+  }
+}
+
+#else
+
+inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
+                        int64_t k, int64_t count, float* out, int64_t out_stride, bool add) {
+  for (const IntTile& tile : tiles) {
+    over_row_runs<kRowsPairs>(rows, [&]<int kRows>(int row) HWY_ATTR {
+      product_pairs<kRows>(tile, x, first + row, k, count, out + row * out_stride, out_stride, add);
+    });
+    for (int row = 0; row < rows; ++row) {
+      add_outliers(tile, x, first + row, k, out + row * out_stride);
+    }
+    out += kTileColumns;
+  }
+}
+
+#endif
+
+constexpr int kBlockParts = kSubBlock / kPartLanes;
+
+// The largest magnitude of 32 values; not a number if a value is not finite.
+HWY_INLINE float largest_magnitude(const Part (&x)[kBlockParts]) {
   Part largest = part_zero(), bad = part_zero();
-  for (int i = 0; i < kSubBlock; i += kPartLanes) {
-    const Part value = part_load(x + i);
-    const Part magnitude = part_abs(value);
-    part_store(magnitude, magnitudes + i);
-    largest = part_max(magnitude, largest);
+  for (const Part& value : x) {
+    largest = part_max(part_abs(value), largest);
     bad = part_add(bad, part_sub(value, value));
   }
-  if (!part_all_zero(bad)) return NAN;
-  const float most = part_max_lane(largest);
-  *index = 0;
-  while (magnitudes[*index] != most) ++*index;
-  return most;
+  return part_all_zero(bad) ? part_max_lane(largest) : NAN;
 }
 
-inline void quantize_row(const float* x, int64_t columns, int limit, int16_t* a, float* scales,
-                         float* sums, Outlier* outliers, int32_t* outlier_counts) {
+inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
   constexpr float kTiny = 1e-30f;  // below it a value is nothing, and 1 / it is not finite
-  const float limit_f = static_cast<float>(limit);
-  float* sums_32 = sums + columns / 16;
-  for (int64_t start = 0; start < columns; start += kSubBlock, x += kSubBlock, a += kSubBlock) {
-    if (outliers != nullptr && start % kIntChunk == 0) outlier_counts[start / kIntChunk] = 0;
-    float values[kSubBlock], outlier[2] = {};
-    std::memcpy(values, x, sizeof(values));
-    int index = 0;
-    float most = largest_magnitude(values, &index);
-    if (outliers != nullptr && most > kTiny) {
-      const float value = std::exchange(values[index], 0.0f);
-      int other = 0;
-      const float second = largest_magnitude(values, &other);
-      if (most > 2 * second) {
-        const int64_t chunk = start / kIntChunk;
-        outliers[chunk * (kIntChunk / kSubBlock) + outlier_counts[chunk]++] = {
-            static_cast<int32_t>(start + index), value};
-        outlier[index / 16] = value;
-        most = second;
-      } else {
-        values[index] = value;
-      }
-    }
+  constexpr int64_t kChunkBlocks = kIntChunk / kSubBlock;
+  const auto limit = static_cast<float>(rows.limit);
+  const int64_t blocks = rows.blocks();
+  const bool keeps_outliers = rows.outliers != nullptr;
+  int16_t* a = rows.a + row * rows.columns;
+  float* scales = rows.scales + row * blocks;
+  float* sums_16 = rows.sums + sums_at(rows, row, 0, 16);
+  float* sums_32 = rows.sums + sums_at(rows, row, 0, 32);
+  int32_t* starts_16 = rows.starts + sums_at(rows, row, 0, 16);
+  int32_t* starts_32 = rows.starts + sums_at(rows, row, 0, 32);
+  Outlier unused;
+  Outlier* outlier = &unused;
+  for (int64_t block = 0; block < blocks; ++block, x += kSubBlock, a += kSubBlock) {
+    if (keeps_outliers && block % kChunkBlocks == 0) outlier = rows.outliers + row * blocks + block;
+    Part values[kBlockParts];
+    for (int p = 0; p < kBlockParts; ++p) values[p] = part_load(x + p * kPartLanes);
+    float most = largest_magnitude(values);
+    // No branch: one block in five has an outlier, and which ones cannot be foreseen.
+    const uint32_t large = large_bits(values, most / 2);
+    const bool found = keeps_outliers && most > kTiny && (large & (large - 1)) == 0;
+    const int index = std::countr_zero(large | 1u << 31);
+    *outlier = {static_cast<int32_t>(block * kSubBlock + index), x[index]};
+    const float outside = found ? x[index] : 0.0f;
+    outlier += found ? 1 : 0;
+    const float from = found ? most / 2 : INFINITY;
+    for (Part& value : values) value = part_zero_from(value, from);
+    if (keeps_outliers) most = most == most ? largest_magnitude(values) : NAN;
     const bool some = most > kTiny;
-    const float scale = some ? most / limit_f : most == most ? 0.0f : NAN;
-    const float inverse = some ? limit_f / most : 0.0f;
-    int totals[2];
+    const float scale = some ? most / limit : most == most ? 0.0f : NAN;
+    const float inverse = some ? limit / most : 0.0f;
+    int32_t totals[2];
     for (int half = 0; half < 2; ++half) {
       PartI total = int_zero();
-      for (int i = 16 * half; i < 16 * half + 16; i += kPartLanes) {
-        const Part scaled = part_mul(part_load(values + i), part_set(inverse));
-        total = int_add(total, store_rounded(scaled, limit_f, a + i));
+      for (int p = 0; p < kBlockParts / 2; ++p) {
+        const int i = half * kBlockParts / 2 + p;
+        const PartI whole = rounded(part_mul(values[i], part_set(inverse)), limit);
+        total = int_add(total, whole);
+#ifdef ASSAY_BYTE_PRODUCTS
+        auto* bytes = reinterpret_cast<int8_t*>(a);
+        store_bytes(whole, bytes + i * kPartLanes, bytes + kSubBlock + i * kPartLanes);
+#else
+        store_int16(whole, a + i * kPartLanes);
+#endif
       }
       totals[half] = int_sum(total);
-      *sums++ = scale * static_cast<float>(totals[half]) + outlier[half];
+      sums_16[2 * block + half] =
+          scale * static_cast<float>(totals[half]) + (index / 16 == half ? outside : 0.0f);
+      if (kByteForm) starts_16[2 * block + half] = -128 * totals[half];
     }
-    *scales++ = scale;
-    *sums_32++ = scale * static_cast<float>(totals[0] + totals[1]) + (outlier[0] + outlier[1]);
+    const int32_t total = totals[0] + totals[1];
+    scales[block] = scale;
+    sums_32[block] = scale * static_cast<float>(total) + outside;
+    if (kByteForm) starts_32[block] = -128 * total;
+    if (keeps_outliers && ((block + 1) % kChunkBlocks == 0 || block + 1 == blocks)) {
+      const int64_t chunk = block / kChunkBlocks;
+      rows.outlier_counts[row * rows.chunks() + chunk] =
+          static_cast<int32_t>(outlier - (rows.outliers + row * blocks + chunk * kChunkBlocks));
+    }
   }
 }
 

@@ -36,8 +36,6 @@ void Team::run(int64_t count, Function function, const void* context) {
   function_ = function;
   context_ = context;
   count_ = count;
-  // Late parts are small, so that a thread that was held up delays the others little.
-  grain_ = std::max<int64_t>(1, count / (int64_t{threads()} * 8));
   next_.store(0, std::memory_order_relaxed);
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   section_.fetch_add(1);
@@ -55,11 +53,14 @@ void Team::run(int64_t count, Function function, const void* context) {
 
 void Team::work() noexcept {
   try {
-    for (;;) {
-      const int64_t first = next_.fetch_add(grain_, std::memory_order_relaxed);
-      if (first >= count_) return;
-      const int64_t end = std::min(count_, first + grain_);
-      for (int64_t i = first; i < end; ++i) function_(context_, i);
+    int64_t first = next_.load(std::memory_order_relaxed);
+    while (first < count_) {
+      // Early parts are large, because neighbours are near each other in memory; late ones are
+      // small, so that a thread that was held up delays the others little.
+      const int64_t part = std::max<int64_t>(1, (count_ - first) / (int64_t{threads()} * 2));
+      if (!next_.compare_exchange_weak(first, first + part, std::memory_order_relaxed)) continue;
+      for (int64_t i = first; i < first + part; ++i) function_(context_, i);
+      first = next_.load(std::memory_order_relaxed);
     }
   } catch (...) {
     const std::lock_guard lock(error_mutex_);

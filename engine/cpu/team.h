@@ -46,7 +46,7 @@ class Team {
   // One section: written by the caller before `section_` is raised, read by workers after.
   Function function_ = nullptr;
   const void* context_ = nullptr;
-  int64_t count_ = 0, grain_ = 1;
+  int64_t count_ = 0;
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<uint32_t> section_{0};
   alignas(64) std::atomic<int> busy_{0};

@@ -16,7 +16,7 @@ HWY_BEFORE_NAMESPACE();
 namespace assay {
 namespace HWY_NAMESPACE {
 
-constexpr int kEntries = 2 * kTileColumns;  // of a pair of k
+constexpr int kQuad = 4 * kTileColumns;  // entries of a quad of k
 
 #ifdef ASSAY_VECTOR_LANES
 
@@ -36,38 +36,67 @@ HWY_INLINE Part load_whole(const T* at) {
   return hn::ConvertTo(D(), hn::PromoteTo(DI(), hn::LoadU(narrow, at)));
 }
 
-template <int kHighBits>
-HWY_INLINE void unpack_nibbles(const uint8_t* data, int zero, int16_t* q) {
-  const hn::Rebind<uint8_t, D16> narrow;
-  constexpr int kBytes = 2 * kHighBits;
-  const auto offset = hn::Set(D16(), static_cast<int16_t>(zero));
-  const auto high = [&](int pair, int e) HWY_ATTR {
+// Entries of a quad that a vector holds.
+using DU8 = hn::Repartition<uint8_t, D>;
+constexpr int kLanes8 = 4 * kPartLanes;
+
+// Writes a quad's entries as q + 128.
+struct ByteQuads {
+  uint8_t* q;
+  HWY_INLINE void operator()(hn::Vec<DU8> entries, int quad, int e, int zero) const {
+    const auto biased = hn::Add(entries, hn::Set(DU8(), static_cast<uint8_t>(128 - zero)));
+    hn::StoreU(biased, DU8(), q + quad * kQuad + e);
+  }
+};
+
+// Writes a quad's entries as two pairs of int16.
+struct PairQuads {
+  int16_t* q;
+  HWY_INLINE void operator()(hn::Vec<DU8> entries, int quad, int e, int zero) const {
+    // In each 128 bits four columns: first their k 0 and 1, then 2 and 3.
+    alignas(16) static constexpr uint8_t kOrder[16] = {0, 1, 4, 5, 8,  9,  12, 13,
+                                                       2, 3, 6, 7, 10, 11, 14, 15};
+    const hn::Repartition<uint64_t, D> d64;
+    const hn::Rebind<uint8_t, D16> narrow;
+    const auto order = hn::LoadDup128(DU8(), kOrder);
+    const auto pairs = hn::BitCast(d64, hn::TableLookupBytes(entries, order));
+    const auto first = hn::BitCast(DU8(), hn::ConcatEven(d64, pairs, pairs));
+    const auto second = hn::BitCast(DU8(), hn::ConcatOdd(d64, pairs, pairs));
+    const auto offset = hn::Set(D16(), static_cast<int16_t>(zero));
+    int16_t* at = q + quad * kQuad + e / 2;
+    hn::StoreU(hn::Sub(hn::PromoteTo(D16(), hn::LowerHalf(narrow, first)), offset), D16(), at);
+    hn::StoreU(hn::Sub(hn::PromoteTo(D16(), hn::LowerHalf(narrow, second)), offset), D16(),
+               at + kQuad / 2);
+  }
+};
+
+template <int kHighBits, typename Quads>
+HWY_INLINE void unpack_nibbles(const uint8_t* data, int zero, const Quads& quads) {
+  const auto high = [&](int quad, int e) HWY_ATTR {
     if constexpr (kHighBits == 0) {
-      return hn::Zero(D16());
+      return hn::Zero(DU8());
     } else {
-      const auto bytes =
-          hn::PromoteTo(D16(), hn::LoadU(narrow, data + 256 + pair % kBytes * kEntries + e));
-      const auto bits = hn::And(hn::ShiftRightSame(bytes, pair / kBytes * kHighBits),
-                                hn::Set(D16(), (1 << kHighBits) - 1));
+      const auto bytes = hn::LoadU(DU8(), data + 256 + quad % kHighBits * kQuad + e);
+      const auto bits = hn::And(hn::ShiftRightSame(bytes, quad / kHighBits * kHighBits),
+                                hn::Set(DU8(), (1 << kHighBits) - 1));
       return hn::ShiftLeft<4>(bits);
     }
   };
-  for (int pair = 0; pair < 8; ++pair) {
-    for (int e = 0; e < kEntries; e += kLanes16) {
-      const auto bytes = hn::PromoteTo(D16(), hn::LoadU(narrow, data + pair * kEntries + e));
-      const auto low = hn::Or(hn::And(bytes, hn::Set(D16(), 15)), high(pair, e));
-      const auto top = hn::Or(hn::ShiftRight<4>(bytes), high(pair + 8, e));
-      hn::StoreU(hn::Sub(low, offset), D16(), q + pair * kEntries + e);
-      hn::StoreU(hn::Sub(top, offset), D16(), q + (pair + 8) * kEntries + e);
+  for (int quad = 0; quad < 4; ++quad) {
+    for (int e = 0; e < kQuad; e += kLanes8) {
+      const auto bytes = hn::LoadU(DU8(), data + quad * kQuad + e);
+      quads(hn::Or(hn::And(bytes, hn::Set(DU8(), 15)), high(quad, e)), quad, e, zero);
+      quads(hn::Or(hn::ShiftRight<4>(bytes), high(quad + 4, e)), quad + 4, e, zero);
     }
   }
 }
 
-HWY_INLINE void unpack_bytes(const uint8_t* data, int16_t* q) {
-  const hn::Rebind<int8_t, D16> narrow;
-  for (int i = 0; i < 16 * kEntries; i += kLanes16) {
-    hn::StoreU(hn::PromoteTo(D16(), hn::LoadU(narrow, reinterpret_cast<const int8_t*>(data) + i)),
-               D16(), q + i);
+template <typename Quads>
+HWY_INLINE void unpack_bytes(const uint8_t* data, int zero, const Quads& quads) {
+  for (int quad = 0; quad < 8; ++quad) {
+    for (int e = 0; e < kQuad; e += kLanes8) {
+      quads(hn::LoadU(DU8(), data + quad * kQuad + e), quad, e, zero);
+    }
   }
 }
 
@@ -84,30 +113,38 @@ inline Part load_whole(const T* at) {
   return static_cast<float>(*at);
 }
 
-template <int kHighBits>
-inline void unpack_nibbles(const uint8_t* data, int zero, int16_t* q) {
-  for (int pair = 0; pair < 16; ++pair) {
-    for (int e = 0; e < kEntries; ++e) {
-      int value = data[pair % 8 * kEntries + e] >> (pair / 8 * 4) & 15;
+struct PairQuads {
+  int16_t* q;
+  void operator()(int value, int quad, int e, int zero) const {
+    q[quad * kQuad + e % 4 / 2 * (kQuad / 2) + e / 4 * 2 + e % 2] =
+        static_cast<int16_t>(value - zero);
+  }
+};
+
+template <int kHighBits, typename Quads>
+inline void unpack_nibbles(const uint8_t* data, int zero, const Quads& quads) {
+  for (int quad = 0; quad < 8; ++quad) {
+    for (int e = 0; e < kQuad; ++e) {
+      int value = data[quad % 4 * kQuad + e] >> (quad / 4 * 4) & 15;
       if constexpr (kHighBits > 0) {
-        constexpr int kBytes = 2 * kHighBits;
-        const int bits = data[256 + pair % kBytes * kEntries + e] >> (pair / kBytes * kHighBits);
+        const int bits = data[256 + quad % kHighBits * kQuad + e] >> (quad / kHighBits * kHighBits);
         value |= (bits & ((1 << kHighBits) - 1)) << 4;
       }
-      q[pair * kEntries + e] = static_cast<int16_t>(value - zero);
+      quads(value, quad, e, zero);
     }
   }
 }
 
-inline void unpack_bytes(const uint8_t* data, int16_t* q) {
-  for (int i = 0; i < 16 * kEntries; ++i) q[i] = static_cast<int8_t>(data[i]);
+template <typename Quads>
+inline void unpack_bytes(const uint8_t* data, int zero, const Quads& quads) {
+  for (int i = 0; i < 8 * kQuad; ++i) quads(data[i], i / kQuad, i % kQuad, zero);
 }
 
 #endif
 
-// Scales and minima of one block, [groups][16] each; returns where the values begin.
-HWY_INLINE const uint8_t* unpack_header(const PackFormat& format, const uint8_t* block,
-                                        float* scales, float* mins) {
+// Scales and minima of a block, [groups][16] each.
+HWY_INLINE void unpack_header(const PackFormat& format, const uint8_t* block, float* scales,
+                              float* mins) {
   const QuantFormat& quant = format.quant;
   const int groups = quant.groups();
   const uint8_t* d_min = block + 2 * kTileColumns;
@@ -126,77 +163,109 @@ HWY_INLINE const uint8_t* unpack_header(const PackFormat& format, const uint8_t*
       if (quant.has_min) part_store(min, mins + at);
     }
   }
-  return block + format.header_bytes;
 }
 
-HWY_INLINE void unpack_sub_block(const PackFormat& format, const uint8_t* data, int16_t* q) {
-  const int zero = format.quant.zero;
+template <typename Quads>
+HWY_INLINE void unpack_sub_block(const PackFormat& format, const uint8_t* data,
+                                 const Quads& quads) {
   switch (format.quant.bits) {
     case 8:
-      return unpack_bytes(data, q);
+      return unpack_bytes(data, format.zero(), quads);
     case 6:
-      return unpack_nibbles<2>(data, zero, q);
+      return unpack_nibbles<2>(data, format.zero(), quads);
     case 5:
-      return unpack_nibbles<1>(data, zero, q);
+      return unpack_nibbles<1>(data, format.zero(), quads);
     default:
-      return unpack_nibbles<0>(data, zero, q);
+      return unpack_nibbles<0>(data, format.zero(), quads);
   }
 }
 
-// With one sequence a product is as fast as memory: ask for it in time. Reading ahead of the
-// allocation's end is a hint that the processor drops.
-constexpr int kAhead = 4096;
-inline void prefetch(const uint8_t* at) { __builtin_prefetch(at); }
+HWY_INLINE void prefetch(const void* at) { __builtin_prefetch(at, 0, 2); }
 
-inline void unpack_int(const PackFormat& format, const uint8_t* tile, int64_t k, int64_t count,
-                       int16_t* q, float* scales, float* mins) {
+HWY_INLINE void unpack_scales(const PackFormat& format, const uint8_t* tile, int64_t k,
+                              int64_t count, float* scales, float* mins) {
   const int values = format.quant.block_values;
-  const int header_floats = format.quant.groups() * kTileColumns;
-  const uint8_t* block = tile + k / values * format.block_bytes();
-  for (int64_t start = 0; start < count; start += values, block += format.block_bytes()) {
-    const uint8_t* data = unpack_header(format, block, scales, mins);
-    scales += header_floats;
-    mins += header_floats;
-    for (int i = 0; i < values; i += kSubBlock) {
-      for (int line = 0; line < format.data_bytes; line += 64) prefetch(data + kAhead + line);
-      unpack_sub_block(format, data, q);
-      data += format.data_bytes;
-      q += kSubBlock * kTileColumns;
-    }
+  const int floats = format.quant.groups() * kTileColumns;
+  const uint8_t* header = tile + k / values * format.header_bytes;
+  for (int64_t start = 0; start < count; start += values, header += format.header_bytes) {
+    unpack_header(format, header, scales, mins);
+    scales += floats;
+    mins += floats;
   }
 }
 
-inline void unpack_quantized_f32(const PackFormat& format, const uint8_t* tile, int64_t k,
-                                 int64_t count, float* out) {
+inline IntTile unpack_int(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch) {
+  const PackFormat& format = tile.format;
   const QuantFormat& quant = format.quant;
-  float scales[DecodedBlock::kMaxGroups * kTileColumns];
-  float mins[DecodedBlock::kMaxGroups * kTileColumns];
-  int16_t q[DecodedBlock::kMaxValues * kTileColumns];
-  for (int64_t start = 0; start < count; start += quant.block_values) {
-    unpack_int(format, tile, k + start, quant.block_values, q, scales, mins);
-    for (int i = 0; i < quant.block_values; ++i, out += kTileColumns) {
-      const int at = i / quant.group * kTileColumns;
-      const int16_t* pair = q + i / 2 * kEntries + i % 2;
-      for (int c = 0; c < kTileColumns; ++c) {
-        const float value = scales[at + c] * static_cast<float>(pair[2 * c]);
-        out[c] = quant.has_min ? value - mins[at + c] : value;
+  unpack_scales(format, tile.data, k, count, scratch.scales, scratch.mins);
+  const uint8_t* data =
+      tile.data + format.data_offset(tile.columns) + k / kSubBlock * format.data_bytes;
+  IntTile out = {scratch.q, scratch.scales, quant.has_min ? scratch.mins : nullptr, quant.group, 0};
+  if (kByteForm && quant.bits == 8) {
+    out.q = data;
+    out.ahead = tile.ahead;
+    return out;
+  }
+  for (int64_t i = 0; i < count; i += kSubBlock, data += format.data_bytes) {
+    for (int line = 0; line < format.data_bytes; line += 64) prefetch(data + tile.ahead + line);
+#ifdef ASSAY_BYTE_PRODUCTS
+    auto* q = reinterpret_cast<uint8_t*>(scratch.q) + i * kTileColumns;
+    unpack_sub_block(format, data, ByteQuads{q});
+#else
+    unpack_sub_block(format, data, PairQuads{scratch.q + i * kTileColumns});
+#endif
+  }
+  return out;
+}
+
+inline void unpack_quantized_f32(const PackedTile& tile, int64_t k, int64_t count, float* out) {
+  const PackFormat& format = tile.format;
+  const QuantFormat& quant = format.quant;
+  constexpr int kMostGroups = DecodedBlock::kMaxGroups * kTileColumns;
+  float scales[kMostGroups], mins[kMostGroups] = {};
+  int16_t q[kSubBlock * kTileColumns];
+  const uint8_t* data =
+      tile.data + format.data_offset(tile.columns) + k / kSubBlock * format.data_bytes;
+  for (int64_t i = 0; i < count; i += kSubBlock, data += format.data_bytes) {
+    const int in_block = static_cast<int>(i % quant.block_values);
+    if (in_block == 0) unpack_scales(format, tile.data, k + i, quant.block_values, scales, mins);
+    for (int line = 0; line < format.data_bytes; line += 64) prefetch(data + tile.ahead + line);
+    unpack_sub_block(format, data, PairQuads{q});
+    for (int j = 0; j < kSubBlock; ++j, out += kTileColumns) {
+      const int at = (in_block + j) / quant.group * kTileColumns;
+      const int16_t* pair = q + j / 2 * 2 * kTileColumns;
+      for (int p = 0; p < kParts; ++p) {
+        const int c = p * kPartLanes;
+        const Part scale = part_load(scales + at + c);
+        const Part value = part_mul(scale, pairs_side(pairs_load(pair + 2 * c), j % 2));
+        part_store(quant.has_min ? part_sub(value, part_load(mins + at + c)) : value, out + c);
       }
     }
   }
 }
 
-inline void unpack_f32(const PackFormat& format, const uint8_t* tile, int64_t k, int64_t count,
-                       float* out) {
-  if (format.quantized()) return unpack_quantized_f32(format, tile, k, count, out);
-  const uint8_t* from = tile + k * kTileColumns * format.value_bytes;
-  const int64_t values = count * kTileColumns;
-  if (format.dtype == DType::kF32) {
-    std::memcpy(out, from, static_cast<size_t>(values) * 4);
-  } else if (format.dtype == DType::kF16) {
-    for (int64_t i = 0; i < values; i += kPartLanes) part_store(load_f16(from + 2 * i), out + i);
-  } else {
-    for (int64_t i = 0; i < values; i += kPartLanes) part_store(load_bf16(from + 2 * i), out + i);
+inline const float* unpack_f32(const PackedTile& tile, int64_t k, int64_t count, float* scratch) {
+  const PackFormat& format = tile.format;
+  const uint8_t* from = tile.data + k * kTileColumns * format.value_bytes;
+  if (format.dtype == DType::kF32) return reinterpret_cast<const float*>(from);
+  if (format.quantized()) {
+    unpack_quantized_f32(tile, k, count, scratch);
+    return scratch;
   }
+  const auto widen = [&](auto load) HWY_ATTR {
+    for (int64_t i = 0; i < count * kTileColumns; i += kTileColumns) {
+      prefetch(from + tile.ahead + 2 * i);
+      for (int c = 0; c < kTileColumns; c += kPartLanes) {
+        part_store(load(from + 2 * (i + c)), scratch + i + c);
+      }
+    }
+  };
+  if (format.dtype == DType::kF16) {
+    widen([](const uint8_t* at) HWY_ATTR { return load_f16(at); });
+  } else {
+    widen([](const uint8_t* at) HWY_ATTR { return load_bf16(at); });
+  }
+  return scratch;
 }
 
 }  // namespace HWY_NAMESPACE

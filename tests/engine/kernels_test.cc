@@ -9,6 +9,8 @@
 #include <numeric>
 #include <random>
 
+#include "engine/cpu/int_rows.h"
+
 namespace assay {
 namespace {
 
@@ -64,14 +66,24 @@ Weight as_weight(const std::vector<uint8_t>& bytes, DType dtype, int64_t rows, i
 
 TEST_P(Kernels, ProductF32IsBitEqualToThePortableOneForAllShapes) {
   for (const int count : {1, 7, 16, 58, 64, 256}) {
-    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17}) {
-      const auto w = random_floats(static_cast<size_t>(count * 16), 1);
+    const auto w = random_floats(static_cast<size_t>(count * 32), 1);
+    const float* const both[] = {w.data(), w.data() + count * 16};
+    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 29}) {
       const auto x = random_floats(static_cast<size_t>(rows * count), 2);
-      std::vector<float> ours(static_cast<size_t>(rows * 20), 0.5f), theirs = ours;
-      for (const bool add : {false, true}) {
-        kernels().product_f32(w.data(), 16, x.data(), count, rows, count, ours.data(), 20, add);
-        portable().product_f32(w.data(), 16, x.data(), count, rows, count, theirs.data(), 20, add);
-        ASSERT_TRUE(same_bits(ours, theirs)) << count << " " << rows;
+      for (const size_t tiles : {1, 2}) {
+        std::vector<float> ours(static_cast<size_t>(rows * 40), 0.5f), theirs = ours;
+        for (const bool add : {false, true}) {
+          kernels().product_f32({both, tiles}, 0, x.data(), count, rows, count, ours.data(), 40,
+                                add);
+          portable().product_f32({both, tiles}, 0, x.data(), count, rows, count, theirs.data(), 40,
+                                 add);
+          ASSERT_TRUE(same_bits(ours, theirs)) << count << " " << rows;
+        }
+        double last = 0;  // of the last row and column, twice: the second time it was added
+        for (int k = 0; k < count; ++k) {
+          last += 2.0 * x[(rows - 1) * count + k] * both[tiles - 1][k * 16 + 15];
+        }
+        EXPECT_NEAR(ours[(rows - 1) * 40 + tiles * 16 - 1], last, 1e-4);
       }
     }
   }
@@ -91,13 +103,14 @@ TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
     for (const int64_t first : {0, 16}) {
       std::vector<uint8_t> tile(format.tile_bytes(columns));
       pack_tile(weight, format, first, tile.data());
-      kernels().unpack_f32(format, tile.data(), 0, columns, out.data());
+      const float* unpacked =
+          kernels().unpack_f32({format, tile.data(), columns, 0}, 0, columns, out.data());
       for (int64_t c = 0; c < 16; ++c) {
         std::fill(expected.begin(), expected.end(), 0.0f);
         const bool real = first + c < rows;
         if (real) dequantize(type.dtype, weight.row(first + c), columns, expected.data());
         for (int64_t k = 0; k < columns; ++k) {
-          ASSERT_EQ(std::bit_cast<uint32_t>(out[k * 16 + c]) & (real ? ~0u : ~(1u << 31)),
+          ASSERT_EQ(std::bit_cast<uint32_t>(unpacked[k * 16 + c]) & (real ? ~0u : ~(1u << 31)),
                     std::bit_cast<uint32_t>(expected[k]))
               << type.name << " row " << first + c << " value " << k;
         }
@@ -106,111 +119,230 @@ TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
   }
 }
 
+// All of x as `count` quantized rows in `buffer`.
+const IntRows& quantize(const CpuKernels& table, const std::vector<float>& x, int64_t count,
+                        bool fixed16, IntRowsBuffer& buffer) {
+  const int64_t columns = static_cast<int64_t>(x.size()) / count;
+  const IntRows& rows = buffer.shape(count, columns, fixed16);
+  for (int64_t r = 0; r < count; ++r) table.quantize_row(x.data() + r * columns, r, rows);
+  return rows;
+}
+
+// What the a of value k of the first row stands for, in either form.
+int whole_value(const CpuKernels& table, const IntRows& rows, int64_t k) {
+  const int16_t* block = rows.a + k / 32 * 32;
+  if (table.isa != std::string("avx512_vnni")) return block[k % 32];
+  const auto* bytes = reinterpret_cast<const int8_t*>(block);
+  return 256 * bytes[k % 32] + bytes[32 + k % 32];
+}
+
 TEST_P(Kernels, ProductIntIsBitEqualToThePortableOneForAllTypesAndShapes) {
   for (const TypeInfo& type : kTypes) {
     if (!is_quantized(type.dtype)) continue;
-    const int64_t columns = 512;
+    const int64_t columns = 768;  // a chunk and a half
     std::vector<uint8_t> bytes;
-    for (int64_t r = 0; r < 16; ++r) {
+    for (int64_t r = 0; r < 32; ++r) {
       const auto row = random_row(type.dtype, columns, static_cast<uint32_t>(r));
       bytes.insert(bytes.end(), row.begin(), row.end());
     }
     const PackFormat format(type.dtype);
-    std::vector<uint8_t> tile(format.tile_bytes(columns));
-    pack_tile(as_weight(bytes, type.dtype, 16, columns), format, 0, tile.data());
-    const auto run = [&](const CpuKernels& table, int rows, int limit) {
+    std::vector<uint8_t> packed[2];
+    for (int t = 0; t < 2; ++t) {
+      packed[t].resize(format.tile_bytes(columns));
+      pack_tile(as_weight(bytes, type.dtype, 32, columns), format, 16 * t, packed[t].data());
+    }
+    const auto run = [&](const CpuKernels& table, int rows, bool fixed16, int tiles) {
       auto x = random_floats(static_cast<size_t>(rows * columns), 3);
       for (size_t i = 5; i < x.size(); i += 77) x[i] *= 40;  // outliers
-      std::vector<Outlier> outliers(x.size() / 32);
-      std::vector<int32_t> counts(static_cast<size_t>(rows));
-      std::vector<int16_t> a(x.size()), q(static_cast<size_t>(columns * 16));
-      std::vector<float> scales(x.size() / 32), mins(q.size() / 16), w_scales(q.size() / 16);
-      std::vector<float> sums(static_cast<size_t>(rows * IntRows::sums_of(columns)));
-      for (int r = 0; r < rows; ++r) {
-        table.quantize_row(x.data() + r * columns, columns, limit, a.data() + r * columns,
-                           scales.data() + r * columns / 32,
-                           sums.data() + r * IntRows::sums_of(columns),
-                           outliers.data() + r * columns / 32, &counts[r]);
-        EXPECT_GT(counts[r], 2);
+      IntRowsBuffer buffer;
+      const IntRows& int_rows = quantize(table, x, rows, fixed16, buffer);
+      for (int i = 0; fixed16 && i < 2 * rows; ++i) EXPECT_GT(int_rows.outlier_counts[i], 0);
+      std::vector<float> out(static_cast<size_t>(rows * 40), 0.25f);
+      std::vector<IntScratch> scratch(2);
+      for (int64_t k = 0; k < columns; k += kIntChunk) {
+        const int64_t count = std::min(kIntChunk, columns - k);
+        IntTile unpacked[2];
+        for (int t = 0; t < tiles; ++t) {
+          unpacked[t] =
+              table.unpack_int({format, packed[t].data(), columns, 0}, k, count, scratch[t]);
+        }
+        table.product_int({unpacked, static_cast<size_t>(tiles)}, int_rows, 0, rows, k, count,
+                          out.data(), 40, k > 0);
       }
-      table.unpack_int(format, tile.data(), 0, columns, q.data(), w_scales.data(), mins.data());
-      const IntTile unpacked = {q.data(), w_scales.data(),
-                                format.quant.has_min ? mins.data() : nullptr, format.quant.group};
-      const IntRows int_rows = {columns,     a.data(),        scales.data(),
-                                sums.data(), outliers.data(), counts.data()};
-      std::vector<float> out(static_cast<size_t>(rows * 16));
-      table.product_int(unpacked, int_rows, rows, 0, columns, out.data(), 16, false);
       return out;
     };
-    for (const int rows : {1, 2, 3, 4, 5, 7, 8, 11, 19}) {
-      for (const int limit : {127, 32767}) {
-        ASSERT_TRUE(same_bits(run(kernels(), rows, limit), run(portable(), rows, limit)))
-            << type.name << " " << rows << " rows, limit " << limit;
+    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 19}) {
+      for (const bool fixed16 : {false, true}) {
+        for (const int tiles : {1, 2}) {
+          ASSERT_TRUE(same_bits(run(kernels(), rows, fixed16, tiles),
+                                run(portable(), rows, fixed16, tiles)))
+              << type.name << " " << rows << " rows, fixed16 " << fixed16 << ", " << tiles
+              << " tiles";
+        }
       }
     }
+  }
+}
+
+TEST_P(Kernels, ProductIntIsTheProductOfTheQuantizedValues) {
+  const int64_t columns = 64;
+  std::vector<uint8_t> bytes;
+  for (int64_t r = 0; r < 16; ++r) {
+    const auto row = random_row(DType::kQ5_1, columns, static_cast<uint32_t>(r));
+    bytes.insert(bytes.end(), row.begin(), row.end());
+  }
+  const Weight weight = as_weight(bytes, DType::kQ5_1, 16, columns);
+  const PackFormat format(DType::kQ5_1);
+  std::vector<uint8_t> packed(format.tile_bytes(columns));
+  pack_tile(weight, format, 0, packed.data());
+  std::vector<float> x = random_floats(static_cast<size_t>(columns), 3);
+  x[40] = 70;
+  IntRowsBuffer buffer;
+  const IntRows& int_rows = quantize(kernels(), x, 1, true, buffer);
+  std::vector<IntScratch> scratch(1);
+  const IntTile tile =
+      kernels().unpack_int({format, packed.data(), columns, 0}, 0, columns, scratch[0]);
+  std::vector<float> out(16), row(static_cast<size_t>(columns));
+  kernels().product_int({&tile, 1}, int_rows, 0, 1, 0, columns, out.data(), 16, false);
+  for (int64_t c = 0; c < 16; ++c) {
+    dequantize(DType::kQ5_1, weight.row(c), columns, row.data());
+    double expected = 0, size = 0;
+    for (int64_t k = 0; k < columns; ++k) {
+      expected += double{row[k]} * x[k];
+      size += std::abs(double{row[k]} * x[k]);
+    }
+    EXPECT_NEAR(out[c], expected, 1e-4 * size);
   }
 }
 
 TEST_P(Kernels, AnOutlierStaysExactAndDoesNotCoarsenTheOthers) {
   auto x = random_floats(64, 4);
   x[50] = -1000;
-  std::vector<int16_t> a(64);
-  std::vector<float> scales(2), sums(6);
-  std::vector<Outlier> outliers(2);
-  int32_t count = -1;
-  kernels().quantize_row(x.data(), 64, 32767, a.data(), scales.data(), sums.data(), outliers.data(),
-                         &count);
-  ASSERT_EQ(count, 1);
-  EXPECT_EQ(outliers[0].k, 50);
-  EXPECT_EQ(outliers[0].value, -1000);
-  EXPECT_EQ(a[50], 0);
-  EXPECT_LT(scales[1], 4.0f / 32767);
-  EXPECT_NEAR(sums[3] + 1000, std::accumulate(x.begin() + 48, x.end(), 1000.0), 1e-3);
-  EXPECT_NEAR(sums[5], std::accumulate(x.begin() + 32, x.end(), 0.0), 1e-3);
+  IntRowsBuffer buffer;
+  const IntRows& rows = quantize(kernels(), x, 1, true, buffer);
+  ASSERT_EQ(rows.outlier_counts[0], 1);
+  EXPECT_EQ(rows.outliers[0].k, 50);
+  EXPECT_EQ(rows.outliers[0].value, -1000);
+  EXPECT_EQ(whole_value(kernels(), rows, 50), 0);
+  EXPECT_LT(rows.scales[1], 4.0f / 32767);
+  EXPECT_NEAR(rows.sums[3] + 1000, std::accumulate(x.begin() + 48, x.end(), 1000.0), 1e-3);
+  EXPECT_NEAR(rows.sums[5], std::accumulate(x.begin() + 32, x.end(), 0.0), 1e-3);
 }
 
-TEST_P(Kernels, WidenedKeysAndValuesAreBitEqualToThePortableOnes) {
-  std::mt19937 rng(8);
-  for (const int dim : {6, 16, 32, 58, 64, 80, 128}) {
-    std::vector<int16_t> whole(static_cast<size_t>(dim * kPageTokens));
-    for (int16_t& value : whole) value = static_cast<int16_t>(rng());
-    const auto scales = random_floats(whole.size(), 5);
-    std::vector<float> a(whole.size()), b = a;
-    kernels().widen_keys(whole.data(), scales.data(), dim, a.data());
-    portable().widen_keys(whole.data(), scales.data(), dim, b.data());
-    EXPECT_TRUE(same_bits(a, b)) << "keys " << dim;
-    EXPECT_EQ(a[17 % a.size()], static_cast<float>(whole[17 % a.size()]) * scales[1]);
-    kernels().widen_value(whole.data(), scales.data(), dim, a.data());
-    portable().widen_value(whole.data(), scales.data(), dim, b.data());
-    EXPECT_TRUE(same_bits(a, b)) << "value " << dim;
-    EXPECT_EQ(a[dim - 1], static_cast<float>(whole[dim - 1]) * scales[(dim - 1) / 32]);
+// A page with random contents, `wide` for f32.
+struct RandomPage {
+  RandomPage(int dim, bool wide) {
+    const KvLayout layout{wide ? KvType::kF32 : KvType::kFixed16, 1, dim};
+    std::mt19937 rng(8);
+    bytes.resize(layout.key_scales(2));
+    auto* floats = reinterpret_cast<float*>(bytes.data());
+    const auto values = random_floats(bytes.size() / 4, 5);
+    std::copy(values.begin(), values.end(), floats);
+    if (!wide) {
+      for (size_t i = 0; i < layout.key_scales(0); ++i) bytes[i] = std::byte(rng());
+    }
+    const auto scales = [&](size_t at) { return wide ? nullptr : floats + at / 4; };
+    page = {bytes.data() + layout.keys(0), bytes.data() + layout.values(0),
+            scales(layout.key_scales(0)), scales(layout.value_scales(0))};
   }
+  double key(int d, int t) const { return value_of(page.keys, d * 16 + t, page.key_scales, d, t); }
+  double value(int d, int t, int padded) const {
+    return value_of(page.values, t * padded + d, page.value_scales, d, t);
+  }
+  static double value_of(const std::byte* at, int index, const float* scales, int d, int t) {
+    if (scales == nullptr) return reinterpret_cast<const float*>(at)[index];
+    return double{scales[d / 32 * 16 + t]} * reinterpret_cast<const int16_t*>(at)[index];
+  }
+
+  std::vector<std::byte> bytes;
+  KvPage page;
+};
+
+TEST_P(Kernels, PagesAreScoredAndMixedAsThePortableKernelsAndTheDefinitionDo) {
+  for (const int dim : {6, 16, 32, 58, 64, 80, 128}) {
+    const int padded = KvLayout{KvType::kF32, 1, dim}.padded_dim();
+    for (const bool wide : {false, true}) {
+      const RandomPage random(dim, wide);
+      for (const int vectors : {1, 2, 3, 7, 8, 9, 20}) {
+        const auto q = random_floats(static_cast<size_t>(vectors * dim), 6);
+        const auto p = random_floats(static_cast<size_t>(vectors * 20), 7);
+        const auto run = [&](const CpuKernels& table, int tokens, bool add) {
+          std::vector<float> scores(p.size()), mixed(static_cast<size_t>(vectors * padded), 0.5f);
+          table.score_page(random.page, q.data(), vectors, dim, scores.data(), 20);
+          table.mix_page(random.page, p.data(), 20, vectors, padded, tokens, mixed.data(), add);
+          for (int i = 0; i < vectors; ++i) {  // what is in the padding means nothing
+            scores.insert(scores.end(), mixed.begin() + i * padded,
+                          mixed.begin() + i * padded + dim);
+          }
+          return scores;
+        };
+        for (const int tokens : {1, 11, 16}) {
+          for (const bool add : {false, true}) {
+            ASSERT_TRUE(same_bits(run(kernels(), tokens, add), run(portable(), tokens, add)))
+                << dim << " " << wide << " " << vectors;
+          }
+        }
+        const auto ours = run(kernels(), 11, true);
+        double score = 0, size = 0, mixed = 0.5, mixed_size = 0;
+        const int i = vectors - 1, d = dim - 1;
+        for (int e = 0; e < dim; ++e) {
+          score += q[i * dim + e] * random.key(e, 3);
+          size += std::abs(q[i * dim + e] * random.key(e, 3));
+        }
+        for (int t = 0; t < 11; ++t) {
+          mixed += p[i * 20 + t] * random.value(d, t, padded);
+          mixed_size += std::abs(p[i * 20 + t] * random.value(d, t, padded));
+        }
+        EXPECT_NEAR(ours[i * 20 + 3], score, 1e-6 * size);
+        EXPECT_NEAR(ours[vectors * 20 + i * dim + d], mixed, 1e-6 * (mixed_size + 1));
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, Fixed16IsWithinHalfAStepAndNotFiniteStaysNotFinite) {
+  auto x = random_floats(32, 9);
+  for (const int count : {1, 26, 32}) {
+    std::vector<int16_t> whole(32, 77), expected = whole;
+    const float scale = kernels().to_fixed16(x.data(), count, whole.data());
+    EXPECT_EQ(scale, portable().to_fixed16(x.data(), count, expected.data()));
+    EXPECT_EQ(whole, expected);
+    for (int i = 0; i < count; ++i) {
+      EXPECT_NEAR(x[i], scale * static_cast<float>(whole[i]), 0.501f * scale);
+    }
+  }
+  std::vector<int16_t> whole(32);
+  x[20] = INFINITY;
+  EXPECT_TRUE(std::isnan(kernels().to_fixed16(x.data(), 32, whole.data())));
+  EXPECT_TRUE(std::isfinite(kernels().to_fixed16(x.data(), 20, whole.data())));
+  std::fill(x.begin(), x.end(), 0.0f);
+  EXPECT_EQ(kernels().to_fixed16(x.data(), 32, whole.data()), 0.0f);
 }
 
 TEST_P(Kernels, QuantizedActivationsAreWithinHalfAStepAndNotFiniteStaysNotFinite) {
   const int columns = 96;
   auto x = random_floats(columns, 9, 5);
   std::fill_n(x.begin() + 32, 32, 0.0f);
-  std::vector<int16_t> a(x.size());
-  std::vector<float> scales(3), sums(static_cast<size_t>(IntRows::sums_of(columns)));
-  for (const int limit : {127, 32767}) {
-    kernels().quantize_row(x.data(), columns, limit, a.data(), scales.data(), sums.data(), nullptr,
-                           nullptr);
+  IntRowsBuffer buffer;
+  for (const bool fixed16 : {false, true}) {
+    const IntRows& rows = quantize(kernels(), x, 1, fixed16, buffer);
+    EXPECT_EQ(rows.limit, fixed16 ? 32639 : 127);
     for (int i = 0; i < columns; ++i) {
-      EXPECT_NEAR(x[i], scales[i / 32] * static_cast<float>(a[i]), 0.501f * scales[i / 32]);
+      const float scale = rows.scales[i / 32];
+      EXPECT_NEAR(x[i], scale * static_cast<float>(whole_value(kernels(), rows, i)),
+                  0.501f * scale);
     }
-    EXPECT_EQ(scales[1], 0.0f);
+    EXPECT_EQ(rows.scales[1], 0.0f);
     for (int g = 0; g < 6; ++g) {
       int total = 0;
-      for (int i = 0; i < 16; ++i) total += a[16 * g + i];
-      EXPECT_EQ(sums[g], scales[g / 2] * static_cast<float>(total));
+      for (int i = 0; i < 16; ++i) total += whole_value(kernels(), rows, 16 * g + i);
+      EXPECT_EQ(rows.sums[g], rows.scales[g / 2] * static_cast<float>(total));
     }
   }
   x[70] = INFINITY;
-  kernels().quantize_row(x.data(), columns, 32767, a.data(), scales.data(), sums.data(), nullptr,
-                         nullptr);
-  EXPECT_TRUE(std::isfinite(scales[0]));
-  EXPECT_TRUE(std::isnan(scales[2]));
+  const IntRows& rows = quantize(kernels(), x, 1, true, buffer);
+  EXPECT_TRUE(std::isfinite(rows.scales[0]));
+  EXPECT_TRUE(std::isnan(rows.scales[2]));
 }
 
 TEST_P(Kernels, ElementwiseKernelsAreBitEqualToThePortableOnes) {

@@ -1,0 +1,92 @@
+// Costs of a decode step's parts: `assay_bench --benchmark_filter=…`.
+#include <benchmark/benchmark.h>
+
+#include <random>
+
+#include "engine/cpu/cpu_ops.h"
+#include "engine/cpu/int_rows.h"
+#include "engine/runtime/sampler.h"
+
+namespace assay {
+namespace {
+
+// One row of logits as a language model gives them: few likely tokens in a large vocabulary.
+void sample_row(benchmark::State& state) {
+  const auto ops = make_cpu_ops({1, "auto"});
+  const Sampler sampler(**ops);
+  std::mt19937 rng(1);
+  std::normal_distribution<float> normal(0, 2.5f);
+  std::vector<float> logits(static_cast<size_t>(state.range(0)));
+  for (float& logit : logits) logit = normal(rng);
+  SamplingParams params;
+  Sampler::Scratch scratch;
+  uint32_t position = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(sampler.sample(logits.data(), static_cast<int>(logits.size()), params,
+                                            {1, 2}, position++, 0, scratch));
+  }
+}
+BENCHMARK(sample_row)->Arg(49152)->Arg(151936)->Unit(benchmark::kMicrosecond);
+
+// Multiply-adds of one thread: rows of activations against one unpacked tile.
+void product_f32(benchmark::State& state) {
+  const CpuKernels& kernels = *cpu_kernels("auto");
+  const int rows = static_cast<int>(state.range(0)), count = 256;
+  const std::vector<float> w(static_cast<size_t>(32 * count), 1),
+      x(static_cast<size_t>(rows * count), 1);
+  std::vector<float> out(static_cast<size_t>(32 * rows));
+  const float* const two[] = {w.data(), w.data() + 16 * count};
+  const std::span<const float* const> tiles(two);
+  for (auto _ : state) {
+    kernels.product_f32(tiles, 0, x.data(), count, rows, count, out.data(), 32, false);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * count * 32);
+}
+BENCHMARK(product_f32)->Arg(1)->Arg(8)->Arg(64);
+
+void product_int(benchmark::State& state) {
+  const CpuKernels& kernels = *cpu_kernels("auto");
+  const int rows = static_cast<int>(state.range(0)), count = 512;
+  const std::vector<int16_t> q(static_cast<size_t>(16 * count), 1);
+  const std::vector<float> scales(static_cast<size_t>(count), 1), x(static_cast<size_t>(count), 1);
+  std::vector<float> out(static_cast<size_t>(32 * rows));
+  IntRowsBuffer buffer;
+  const IntRows& int_rows = buffer.shape(rows, count, state.range(2) == 16);
+  for (int r = 0; r < rows; ++r) kernels.quantize_row(x.data(), r, int_rows);
+  const IntTile tile = {q.data(), scales.data(), nullptr, static_cast<int>(state.range(1)), 0};
+  const IntTile two[] = {tile, tile};
+  const std::span<const IntTile> tiles(two);
+  for (auto _ : state) {
+    kernels.product_int(tiles, int_rows, 0, rows, 0, count, out.data(), 32, false);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * count * 32);
+}
+// rows, values of a group, bits of an activation
+BENCHMARK(product_int)
+    ->Args({1, 32, 16})
+    ->Args({8, 32, 16})
+    ->Args({64, 32, 16})
+    ->Args({64, 16, 16})
+    ->Args({64, 32, 8});
+
+void quantize_row(benchmark::State& state) {
+  const CpuKernels& kernels = *cpu_kernels("auto");
+  const int64_t columns = 1536;
+  std::mt19937 rng(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(columns));
+  for (float& value : x) value = normal(rng);
+  IntRowsBuffer buffer;
+  const IntRows& rows = buffer.shape(1, columns, true);
+  for (auto _ : state) {
+    kernels.quantize_row(x.data(), 0, rows);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * columns);
+}
+BENCHMARK(quantize_row);
+
+}  // namespace
+}  // namespace assay
