@@ -15,10 +15,17 @@ float* at_least(std::vector<float>& buffer, size_t count) {
   return buffer.data();
 }
 
+// Rows first..first+count-1 of a unit, which read the same pages begin..end-1; of the last one they
+// see `last_tokens` positions.
+struct Segment {
+  int first, count, begin, end, last_tokens;
+  size_t pages;  // where they begin in Unit::pages
+};
+
 }  // namespace
 
 // All queries of some rows on one KV head. Rows of samples of one question stand side by side and
-// share their prompt's pages: such a run of rows passes over a page together.
+// share their prompt's pages: such rows pass over them together.
 struct CpuAttention::Unit {
   std::span<const BatchRow> rows;
   const KvLayout& kv;
@@ -28,47 +35,56 @@ struct CpuAttention::Unit {
   int64_t stride;                   // of scores: positions, rounded up to whole pages
   float *queries, *scores, *mixed;  // [rows·group][head_dim], [..][stride], [..][kv.padded_dim()]
   float* totals;                    // 1 / the softmax's sum
+  std::vector<Segment>& segments;
+  std::vector<KvPage>& pages;
 
-  int pages() const { return static_cast<int>(stride / kPageTokens); }
-  const std::byte* layer(size_t row, int index) const {
-    return rows[row].pages[index] + layer_offset;
-  }
-  KvPage page(const std::byte* layer) const {
+  KvPage page(int row, int index) const {
+    const std::byte* layer = rows[row].pages[index] + layer_offset;
     const auto scales = [&](size_t offset) {
       return kv.type == KvType::kF32 ? nullptr : reinterpret_cast<const float*>(layer + offset);
     };
     return {layer + kv.keys(head), layer + kv.values(head), scales(kv.key_scales(head)),
-            scales(kv.value_scales(head))};
+            scales(kv.value_scales(head)), 0};
   }
   // Positions of page `index` that the row sees.
-  int tokens(size_t row, int index) const {
+  int tokens(int row, int index) const {
     return std::clamp(rows[row].position + 1 - index * kPageTokens, 0, kPageTokens);
   }
-  float* scores_of(size_t row, int index) const {
-    return scores + row * group * stride + int64_t{index} * kPageTokens;
+  bool see_the_same(int a, int b, int index) const {
+    return tokens(a, index) == tokens(b, index) && rows[a].pages[index] == rows[b].pages[index];
   }
 
-  // Calls body(first row, rows, tokens, page) for each run of rows that see the same positions of
-  // the same page `index`; asks for what the next run will read, `offset` bytes into its page.
-  template <typename Body>
-  void for_each_run(int index, size_t offset, const Body& body) const {
-    for (size_t first = 0; first < rows.size();) {
-      const int count = tokens(first, index);
-      size_t end = first + 1;
-      if (count > 0) {
-        const std::byte* page_bytes = layer(first, index);
-        while (end < rows.size() && tokens(end, index) == count &&
-               layer(end, index) == page_bytes) {
-          ++end;
-        }
-        if (end < rows.size() && tokens(end, index) > 0) {
-          const std::byte* next = layer(end, index) + offset;
-          for (size_t at = 0; at < kv.head_bytes(); at += 64) __builtin_prefetch(next + at);
-        }
-        body(first, end - first, count, page_bytes);
+  // Adds the segments of rows first..end-1 from page `begin` on, the longest first pages together.
+  void add_segments(int first, int end, int begin) const {
+    if (tokens(first, begin) == 0) return;
+    int index = begin;
+    const auto all_see_it = [&] {
+      if (tokens(first, index) == 0) return false;
+      for (int row = first + 1; row < end; ++row) {
+        if (!see_the_same(first, row, index)) return false;
       }
-      first = end;
+      return true;
+    };
+    while (all_see_it()) ++index;
+    if (index > begin) {
+      segments.push_back(
+          {first, end - first, begin, index, tokens(first, index - 1), pages.size()});
+      for (int i = begin; i < index; ++i) pages.push_back(page(first, i));
     }
+    for (int row = first; row < end;) {
+      int next = row + 1;
+      if (tokens(row, index) > 0) {
+        while (next < end && tokens(next, index) > 0 && see_the_same(row, next, index)) ++next;
+        add_segments(row, next, index);
+      }
+      row = next;
+    }
+  }
+  std::span<const KvPage> pages_of(const Segment& segment) const {
+    return {pages.data() + segment.pages, static_cast<size_t>(segment.end - segment.begin)};
+  }
+  float* scores_of(const Segment& segment) const {
+    return scores + int64_t{segment.first} * group * stride + segment.begin * kPageTokens;
   }
 };
 
@@ -129,11 +145,19 @@ void CpuAttention::run(const float* q, std::span<const BatchRow> rows, int heads
     const int padded = kv.padded_dim();
     const size_t vectors = own.size() * group;
     thread_local std::vector<float> scratch;
+    thread_local std::vector<Segment> segments;
+    thread_local std::vector<KvPage> pages;
     float* memory = at_least(scratch, vectors * (dim + stride + padded + 1));
     float* scores = memory + vectors * dim;
     float* mixed = scores + vectors * stride;
-    const Unit unit = {own,    kv,     layer_offset, head,  group,
-                       stride, memory, scores,       mixed, mixed + vectors * padded};
+    const Unit unit = {own,      kv,     layer_offset, head,  group,
+                       stride,   memory, scores,       mixed, mixed + vectors * padded,
+                       segments, pages};
+    segments.clear();
+    pages.clear();
+    unit.add_segments(0, static_cast<int>(own.size()), 0);
+    for (size_t i = 0; i < pages.size(); ++i)
+      pages[i].left = static_cast<int>(pages.size() - 1 - i);
     const auto head_at = [&](size_t r) { return ((first + r) * heads + head * group) * dim; };
     for (size_t r = 0; r < own.size(); ++r) {
       std::copy_n(q + head_at(r), group * dim, unit.queries + r * group * dim);
@@ -168,26 +192,19 @@ void CpuAttention::attend(const Unit& unit) const {
 // scores[i][t] = q[i] · k[t]
 void CpuAttention::score(const Unit& unit) const {
   const int dim = unit.kv.head_dim, group = unit.group;
-  for (int index = 0; index < unit.pages(); ++index) {
-    unit.for_each_run(index, unit.kv.keys(unit.head),
-                      [&](size_t first, size_t count, int, const std::byte* layer) {
-                        kernels_.score_page(unit.page(layer), unit.queries + first * group * dim,
-                                            static_cast<int>(count) * group, dim,
-                                            unit.scores_of(first, index), unit.stride);
-                      });
+  for (const Segment& segment : unit.segments) {
+    kernels_.score_pages(unit.pages_of(segment), unit.queries + segment.first * group * dim,
+                         segment.count * group, dim, unit.scores_of(segment), unit.stride);
   }
 }
 
 // mixed[i] = Σ_t p[i][t] · v[t], in order of t
 void CpuAttention::mix(const Unit& unit) const {
   const int padded = unit.kv.padded_dim(), group = unit.group;
-  for (int index = 0; index < unit.pages(); ++index) {
-    unit.for_each_run(index, unit.kv.values(unit.head),
-                      [&](size_t first, size_t count, int tokens, const std::byte* layer) {
-                        kernels_.mix_page(unit.page(layer), unit.scores_of(first, index),
-                                          unit.stride, static_cast<int>(count) * group, padded,
-                                          tokens, unit.mixed + first * group * padded, index > 0);
-                      });
+  for (const Segment& segment : unit.segments) {
+    kernels_.mix_pages(unit.pages_of(segment), unit.scores_of(segment), unit.stride,
+                       segment.count * group, padded, segment.last_tokens,
+                       unit.mixed + segment.first * group * padded, segment.begin > 0);
   }
 }
 

@@ -102,7 +102,7 @@ const CpuKernels* kernel_table() {
 #endif
   static constexpr CpuKernels kTable = {
       kIsa, kTiles, unpack_f32, unpack_int, product_f32, product_int, quantize_row, rms_norm,
-      add,  swiglu, exp_sum,    max,        score_page,  mix_page,    to_fixed16};
+      add,  swiglu, exp_sum,    max,        score_pages, mix_pages,   to_fixed16};
   return &kTable;
 }
 

@@ -85,6 +85,7 @@ struct alignas(64) IntScratch {
 struct KvPage {
   const std::byte *keys, *values;
   const float *key_scales, *value_scales;
+  int left;  // pages that stand after this one in memory, to be asked for in time
 };
 
 // Tiles that integer products may take together.
@@ -122,14 +123,14 @@ struct CpuKernels {
   // out[i] = exp((x[i] - shift) · factor) to 2 ulp, 0 below the normal floats; returns the sum.
   double (*exp_sum)(const float* x, int64_t count, float shift, float factor, float* out);
   float (*max)(const float* x, int64_t count);
-  // scores[i][t] = Σ_groups key_scale · Σ_d q[i][d] · k[d][t] for all positions t of a page; q
-  // [vectors][head_dim], head_dim is even.
-  void (*score_page)(const KvPage& page, const float* q, int vectors, int head_dim, float* scores,
-                     int64_t stride);
-  // out[i][d] (+)= Σ_t (p[i][t] · value_scale) · v[t][d] for t < tokens, in order of t; out
-  // [vectors][padded_dim]. All kPageTokens of p are read.
-  void (*mix_page)(const KvPage& page, const float* p, int64_t p_stride, int vectors,
-                   int padded_dim, int tokens, float* out, bool add);
+  // scores[i][t] = Σ_groups key_scale · Σ_d q[i][d] · k[d][t] for all positions t of the pages; q
+  // [vectors][head_dim].
+  void (*score_pages)(std::span<const KvPage> pages, const float* q, int vectors, int head_dim,
+                      float* scores, int64_t stride);
+  // out[i][d] (+)= Σ_t (p[i][t] · value_scale) · v[t][d] in order of t; of the last page only
+  // `last_tokens` count, but all of p is read; out [vectors][padded_dim].
+  void (*mix_pages)(std::span<const KvPage> pages, const float* p, int64_t p_stride, int vectors,
+                    int padded_dim, int last_tokens, float* out, bool add);
   // x ≈ scale · whole for up to kKvGroup values; returns the scale, which is not a number if a
   // value is not finite.
   float (*to_fixed16)(const float* x, int count, int16_t* whole);

@@ -1,4 +1,4 @@
-// Attention over one page of the KV cache; included once for each target.
+// Attention over pages of the KV cache; included once for each target.
 #if defined(ASSAY_ENGINE_CPU_PAGES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ASSAY_ENGINE_CPU_PAGES_INL_H_
 #undef ASSAY_ENGINE_CPU_PAGES_INL_H_
@@ -19,85 +19,124 @@ HWY_BEFORE_NAMESPACE();
 namespace assay {
 namespace HWY_NAMESPACE {
 
-// Vectors that pass over a page together: as many sums as the target's registers hold.
+// Vectors that pass over pages together, and pages, when there are more than 4 vectors or not: as
+// many sums as the target's registers hold.
 #if HWY_TARGET <= HWY_AVX3
-constexpr int kVectors = 8;
+constexpr int kVectors = 8, kFewPages = 2, kManyPages = 4;
 #elif HWY_TARGET <= HWY_AVX2
-constexpr int kVectors = 3;
+constexpr int kVectors = 3, kFewPages = 2, kManyPages = 2;
 #else
-constexpr int kVectors = 1;
+constexpr int kVectors = 1, kFewPages = 1, kManyPages = 1;
 #endif
 
 HWY_INLINE Part load_cached(const float* at) { return part_load(at); }
 HWY_INLINE Part load_cached(const int16_t* at) { return load_whole(at); }
 
-// In a group even and odd dimensions are summed apart, so that few vectors do not wait for each
-// other's sums.
-template <int kCount, typename T>
-HWY_INLINE void score_vectors(const KvPage& page, const float* q, int64_t q_stride, int dim,
+// Scores kCount vectors against kPages pages. The page after them is asked for meanwhile.
+template <int kCount, int kPages, typename T>
+HWY_INLINE void score_vectors(const KvPage* pages, const float* q, int64_t q_stride, int dim,
                               float* scores, int64_t stride) {
-  const T* keys = reinterpret_cast<const T*>(page.keys);
+  const T* keys[kPages];
+  const T* next[kPages];
+  for (int n = 0; n < kPages; ++n) {
+    keys[n] = reinterpret_cast<const T*>(pages[n].keys);
+    next[n] = reinterpret_cast<const T*>(pages[n + std::min(kPages, pages[n].left)].keys);
+  }
   for (int start = 0; start < dim; start += kKvGroup) {
     const int end = std::min(dim, start + kKvGroup);
-    Part sums[kCount][2][kParts];
+    Part sums[kCount][kPages][kParts];
     for (int i = 0; i < kCount; ++i) {
-      for (int p = 0; p < 2 * kParts; ++p) sums[i][p / kParts][p % kParts] = part_zero();
+      for (int p = 0; p < kPages * kParts; ++p) sums[i][p / kParts][p % kParts] = part_zero();
     }
-    for (int d = start; d < end; d += 2) {
-      for (int odd = 0; odd < 2; ++odd, keys += kPageTokens) {
-        Part key[kParts];
-        for (int p = 0; p < kParts; ++p) key[p] = load_cached(keys + p * kPartLanes);
-        for (int i = 0; i < kCount; ++i) {
-          const Part value = part_set(q[i * q_stride + d + odd]);
+    for (int d = start; d < end; ++d) {
+      Part key[kPages][kParts];
+      for (int n = 0; n < kPages; ++n) {
+        prefetch(next[n] + d * kPageTokens);
+        for (int p = 0; p < kParts; ++p) {
+          key[n][p] = load_cached(keys[n] + d * kPageTokens + p * kPartLanes);
+        }
+      }
+      for (int i = 0; i < kCount; ++i) {
+        const Part value = part_set(q[i * q_stride + d]);
+        for (int n = 0; n < kPages; ++n) {
           for (int p = 0; p < kParts; ++p) {
-            sums[i][odd][p] = part_fma_onto(sums[i][odd][p], value, key[p]);
+            sums[i][n][p] = part_fma_onto(sums[i][n][p], value, key[n][p]);
           }
         }
       }
     }
-    for (int p = 0; p < kParts; ++p) {
-      const int t = p * kPartLanes;
-      const Part scale = page.key_scales == nullptr
-                             ? part_set(1.0f)
-                             : part_load(page.key_scales + start / kKvGroup * kPageTokens + t);
-      for (int i = 0; i < kCount; ++i) {
-        float* at = scores + i * stride + t;
-        const Part before = start == 0 ? part_zero() : part_load(at);
-        part_store(part_fma(part_add(sums[i][0][p], sums[i][1][p]), scale, before), at);
+    for (int n = 0; n < kPages; ++n) {
+      for (int p = 0; p < kParts; ++p) {
+        const int t = p * kPartLanes;
+        const Part scale =
+            pages[n].key_scales == nullptr
+                ? part_set(1.0f)
+                : part_load(pages[n].key_scales + start / kKvGroup * kPageTokens + t);
+        for (int i = 0; i < kCount; ++i) {
+          float* at = scores + i * stride + n * kPageTokens + t;
+          const Part before = start == 0 ? part_zero() : part_load(at);
+          part_store(part_fma(sums[i][n][p], scale, before), at);
+        }
       }
     }
   }
 }
 
+template <typename T>
+HWY_INLINE void score_pages_of(std::span<const KvPage> pages, const float* q, int vectors, int dim,
+                               float* scores, int64_t stride) {
+  over_row_runs<kVectors>(vectors, [&]<int kCount>(int i) HWY_ATTR {
+    constexpr int kPages = kCount > 4 ? kFewPages : kManyPages;
+    const float* q_run = q + int64_t{i} * dim;
+    float* to = scores + i * stride;
+    size_t n = 0;
+    for (; n + kPages <= pages.size(); n += kPages) {
+      score_vectors<kCount, kPages, T>(&pages[n], q_run, dim, dim, to + n * kPageTokens, stride);
+    }
+    for (; n < pages.size(); ++n) {
+      score_vectors<kCount, 1, T>(&pages[n], q_run, dim, dim, to + n * kPageTokens, stride);
+    }
+  });
+}
+
 // kDims dimensions from `start` on, of one group.
 template <int kCount, int kDims, typename T>
-HWY_INLINE void mix_group(const KvPage& page, int start, int value_stride, const float* p,
-                          int64_t p_stride, int tokens, float* out, int64_t out_stride, bool add) {
+HWY_INLINE void mix_group(std::span<const KvPage> pages, int start, int value_stride,
+                          const float* p, int64_t p_stride, int last_tokens, float* out,
+                          int64_t out_stride, bool add) {
   constexpr int kDimParts = kDims / kPartLanes;
-  float weights[kCount][kPageTokens];
-  for (int i = 0; i < kCount; ++i) {
-    for (int t = 0; t < kPageTokens; t += kPartLanes) {
-      Part weight = part_load(p + i * p_stride + t);
-      if (page.value_scales != nullptr) {
-        const float* scales = page.value_scales + start / kKvGroup * kPageTokens;
-        weight = part_mul(weight, part_load(scales + t));
-      }
-      part_store(weight, weights[i] + t);
-    }
-  }
   Part sums[kCount][kDimParts];
   for (int i = 0; i < kCount; ++i) {
     for (int d = 0; d < kDimParts; ++d) {
       sums[i][d] = add ? part_load(out + i * out_stride + start + d * kPartLanes) : part_zero();
     }
   }
-  const T* values = reinterpret_cast<const T*>(page.values) + start;
-  for (int t = 0; t < tokens; ++t, values += value_stride) {
-    Part value[kDimParts];
-    for (int d = 0; d < kDimParts; ++d) value[d] = load_cached(values + d * kPartLanes);
+  for (size_t n = 0; n < pages.size(); ++n, p += kPageTokens) {
+    const KvPage& page = pages[n];
+    float weights[kCount][kPageTokens];
     for (int i = 0; i < kCount; ++i) {
-      const Part weight = part_set(weights[i][t]);
-      for (int d = 0; d < kDimParts; ++d) sums[i][d] = part_fma_onto(sums[i][d], weight, value[d]);
+      for (int t = 0; t < kPageTokens; t += kPartLanes) {
+        Part weight = part_load(p + i * p_stride + t);
+        if (page.value_scales != nullptr) {
+          const float* scales = page.value_scales + start / kKvGroup * kPageTokens;
+          weight = part_mul(weight, part_load(scales + t));
+        }
+        part_store(weight, weights[i] + t);
+      }
+    }
+    const T* values = reinterpret_cast<const T*>(page.values) + start;
+    const T* next = reinterpret_cast<const T*>(pages.data()[n + std::min(1, page.left)].values);
+    const int tokens = n + 1 < pages.size() ? kPageTokens : last_tokens;
+    for (int t = 0; t < tokens; ++t, values += value_stride, next += value_stride) {
+      prefetch(next + start);
+      Part value[kDimParts];
+      for (int d = 0; d < kDimParts; ++d) value[d] = load_cached(values + d * kPartLanes);
+      for (int i = 0; i < kCount; ++i) {
+        const Part weight = part_set(weights[i][t]);
+        for (int d = 0; d < kDimParts; ++d) {
+          sums[i][d] = part_fma_onto(sums[i][d], weight, value[d]);
+        }
+      }
     }
   }
   for (int i = 0; i < kCount; ++i) {
@@ -108,36 +147,34 @@ HWY_INLINE void mix_group(const KvPage& page, int start, int value_stride, const
 }
 
 template <typename T>
-HWY_INLINE void mix_vectors_of(const KvPage& page, const float* p, int64_t p_stride, int vectors,
-                               int padded_dim, int tokens, float* out, bool add) {
+HWY_INLINE void mix_pages_of(std::span<const KvPage> pages, const float* p, int64_t p_stride,
+                             int vectors, int padded_dim, int last_tokens, float* out, bool add) {
   over_row_runs<kVectors>(vectors, [&]<int kCount>(int i) HWY_ATTR {
     const float* p_run = p + i * p_stride;
-    float* out_run = out + int64_t{i} * padded_dim;
+    float* to = out + int64_t{i} * padded_dim;
     for (int start = 0; start < padded_dim; start += kKvGroup) {
       if (padded_dim - start >= kKvGroup) {
-        mix_group<kCount, kKvGroup, T>(page, start, padded_dim, p_run, p_stride, tokens, out_run,
+        mix_group<kCount, kKvGroup, T>(pages, start, padded_dim, p_run, p_stride, last_tokens, to,
                                        padded_dim, add);
       } else {
-        mix_group<kCount, kPageTokens, T>(page, start, padded_dim, p_run, p_stride, tokens, out_run,
-                                          padded_dim, add);
+        mix_group<kCount, kPageTokens, T>(pages, start, padded_dim, p_run, p_stride, last_tokens,
+                                          to, padded_dim, add);
       }
     }
   });
 }
 
-inline void score_page(const KvPage& page, const float* q, int vectors, int head_dim, float* scores,
-                       int64_t stride) {
-  over_row_runs<kVectors>(vectors, [&]<int kCount>(int i) HWY_ATTR {
-    const auto score =
-        page.key_scales == nullptr ? score_vectors<kCount, float> : score_vectors<kCount, int16_t>;
-    score(page, q + int64_t{i} * head_dim, head_dim, head_dim, scores + i * stride, stride);
-  });
+inline void score_pages(std::span<const KvPage> pages, const float* q, int vectors, int head_dim,
+                        float* scores, int64_t stride) {
+  const auto score =
+      pages[0].key_scales == nullptr ? score_pages_of<float> : score_pages_of<int16_t>;
+  score(pages, q, vectors, head_dim, scores, stride);
 }
 
-inline void mix_page(const KvPage& page, const float* p, int64_t p_stride, int vectors,
-                     int padded_dim, int tokens, float* out, bool add) {
-  const auto mix = page.value_scales == nullptr ? mix_vectors_of<float> : mix_vectors_of<int16_t>;
-  mix(page, p, p_stride, vectors, padded_dim, tokens, out, add);
+inline void mix_pages(std::span<const KvPage> pages, const float* p, int64_t p_stride, int vectors,
+                      int padded_dim, int last_tokens, float* out, bool add) {
+  const auto mix = pages[0].value_scales == nullptr ? mix_pages_of<float> : mix_pages_of<int16_t>;
+  mix(pages, p, p_stride, vectors, padded_dim, last_tokens, out, add);
 }
 
 inline float to_fixed16(const float* x, int count, int16_t* whole) {

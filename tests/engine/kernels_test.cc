@@ -231,19 +231,19 @@ TEST_P(Kernels, AnOutlierStaysExactAndDoesNotCoarsenTheOthers) {
 
 // A page with random contents, `wide` for f32.
 struct RandomPage {
-  RandomPage(int dim, bool wide) {
+  RandomPage(int dim, bool wide, uint32_t seed) {
     const KvLayout layout{wide ? KvType::kF32 : KvType::kFixed16, 1, dim};
-    std::mt19937 rng(8);
+    std::mt19937 rng(seed);
     bytes.resize(layout.key_scales(2));
     auto* floats = reinterpret_cast<float*>(bytes.data());
-    const auto values = random_floats(bytes.size() / 4, 5);
+    const auto values = random_floats(bytes.size() / 4, seed);
     std::copy(values.begin(), values.end(), floats);
     if (!wide) {
       for (size_t i = 0; i < layout.key_scales(0); ++i) bytes[i] = std::byte(rng());
     }
     const auto scales = [&](size_t at) { return wide ? nullptr : floats + at / 4; };
     page = {bytes.data() + layout.keys(0), bytes.data() + layout.values(0),
-            scales(layout.key_scales(0)), scales(layout.value_scales(0))};
+            scales(layout.key_scales(0)), scales(layout.value_scales(0)), 0};
   }
   double key(int d, int t) const { return value_of(page.keys, d * 16 + t, page.key_scales, d, t); }
   double value(int d, int t, int padded) const {
@@ -259,42 +259,53 @@ struct RandomPage {
 };
 
 TEST_P(Kernels, PagesAreScoredAndMixedAsThePortableKernelsAndTheDefinitionDo) {
+  constexpr int kPages = 7, kStride = kPages * 16 + 4;
   for (const int dim : {6, 16, 32, 58, 64, 80, 128}) {
     const int padded = KvLayout{KvType::kF32, 1, dim}.padded_dim();
     for (const bool wide : {false, true}) {
-      const RandomPage random(dim, wide);
-      for (const int vectors : {1, 2, 3, 7, 8, 9, 20}) {
+      std::vector<RandomPage> random;
+      std::vector<KvPage> all;
+      for (int n = 0; n < kPages; ++n) {
+        random.emplace_back(dim, wide, 8 + n);
+        all.push_back(random.back().page);
+        all.back().left = kPages - 1 - n;
+      }
+      for (const int vectors : {1, 2, 3, 4, 5, 8, 9, 20}) {
         const auto q = random_floats(static_cast<size_t>(vectors * dim), 6);
-        const auto p = random_floats(static_cast<size_t>(vectors * 20), 7);
-        const auto run = [&](const CpuKernels& table, int tokens, bool add) {
+        const auto p = random_floats(static_cast<size_t>(vectors * kStride), 7);
+        const auto run = [&](const CpuKernels& table, size_t count, int tokens, bool add) {
+          const std::span<const KvPage> pages(all.data(), count);
           std::vector<float> scores(p.size()), mixed(static_cast<size_t>(vectors * padded), 0.5f);
-          table.score_page(random.page, q.data(), vectors, dim, scores.data(), 20);
-          table.mix_page(random.page, p.data(), 20, vectors, padded, tokens, mixed.data(), add);
+          table.score_pages(pages, q.data(), vectors, dim, scores.data(), kStride);
+          table.mix_pages(pages, p.data(), kStride, vectors, padded, tokens, mixed.data(), add);
           for (int i = 0; i < vectors; ++i) {  // what is in the padding means nothing
-            scores.insert(scores.end(), mixed.begin() + i * padded,
-                          mixed.begin() + i * padded + dim);
+            const auto row = mixed.begin() + i * padded;
+            scores.insert(scores.end(), row, row + dim);
           }
           return scores;
         };
-        for (const int tokens : {1, 11, 16}) {
-          for (const bool add : {false, true}) {
-            ASSERT_TRUE(same_bits(run(kernels(), tokens, add), run(portable(), tokens, add)))
-                << dim << " " << wide << " " << vectors;
+        for (const size_t count : {1, 2, 5, 7}) {
+          for (const int tokens : {1, 11, 16}) {
+            const bool add = tokens == 11;
+            ASSERT_TRUE(
+                same_bits(run(kernels(), count, tokens, add), run(portable(), count, tokens, add)))
+                << dim << " " << wide << " " << vectors << " " << count;
           }
         }
-        const auto ours = run(kernels(), 11, true);
-        double score = 0, size = 0, mixed = 0.5, mixed_size = 0;
-        const int i = vectors - 1, d = dim - 1;
+        const auto ours = run(kernels(), kPages, 11, true);
+        double score = 0, size = 0, mixed = 0.5, mixed_size = 1;
+        const int i = vectors - 1, d = dim - 1, at = (kPages - 1) * 16 + 3;
         for (int e = 0; e < dim; ++e) {
-          score += q[i * dim + e] * random.key(e, 3);
-          size += std::abs(q[i * dim + e] * random.key(e, 3));
+          score += q[i * dim + e] * random[kPages - 1].key(e, 3);
+          size += std::abs(q[i * dim + e] * random[kPages - 1].key(e, 3));
         }
-        for (int t = 0; t < 11; ++t) {
-          mixed += p[i * 20 + t] * random.value(d, t, padded);
-          mixed_size += std::abs(p[i * 20 + t] * random.value(d, t, padded));
+        for (int t = 0; t < (kPages - 1) * 16 + 11; ++t) {
+          const double value = random[t / 16].value(d, t % 16, padded);
+          mixed += p[i * kStride + t] * value;
+          mixed_size += std::abs(p[i * kStride + t] * value);
         }
-        EXPECT_NEAR(ours[i * 20 + 3], score, 1e-6 * size);
-        EXPECT_NEAR(ours[vectors * 20 + i * dim + d], mixed, 1e-6 * (mixed_size + 1));
+        EXPECT_NEAR(ours[i * kStride + at], score, 1e-6 * size);
+        EXPECT_NEAR(ours[vectors * kStride + i * dim + d], mixed, 1e-6 * mixed_size);
       }
     }
   }
