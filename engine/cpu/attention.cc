@@ -122,7 +122,7 @@ void CpuAttention::store(const float* k, const float* v, std::span<const BatchRo
   if (rows.size() < 8) {
     for (size_t r = 0; r < rows.size(); ++r) one(static_cast<int64_t>(r));
   } else {
-    team_.for_each(static_cast<int64_t>(rows.size()), one);
+    team_.for_each_row(static_cast<int64_t>(rows.size()), one);
   }
 }
 

@@ -106,7 +106,7 @@ class CpuOps : public Ops {
     if (rows * work_per_row < kWorthThreads) {
       for (int64_t r = 0; r < rows; ++r) body(r);
     } else {
-      team_.for_each(rows, body);
+      team_.for_each_row(rows, body);
     }
   }
 

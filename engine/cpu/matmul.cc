@@ -75,7 +75,7 @@ void Matmul::quantize(const float* x, int rows, int64_t columns) {
   if (rows < 4) {
     for (int r = 0; r < rows; ++r) one(r);
   } else {
-    team_.for_each(rows, one);
+    team_.for_each_row(rows, one);
   }
 }
 

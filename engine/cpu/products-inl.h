@@ -37,6 +37,7 @@ HWY_INLINE void product_f32_rows(const float* const* tiles, int64_t ahead, const
                                  bool add) {
   Part sums[kRows][kCount][kParts];
   for (int r = 0; r < kRows; ++r) {
+    for (int t = 0; t < kCount; ++t) prefetch_to_write(out + r * out_stride + t * kTileColumns);
     for (int i = 0; i < kCount * kParts; ++i) sums[r][i / kParts][i % kParts] = part_zero();
   }
   for (int64_t k = 0; k < count; ++k) {
@@ -91,7 +92,9 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
   for (int t = 0; t < kCount; ++t) {
     q[t] = static_cast<const uint8_t*>(tiles[t].q);
     for (int r = 0; r < kRows; ++r) {
-      sums[r][t] = add ? part_load(out + r * out_stride + t * kTileColumns) : part_zero();
+      float* at = out + r * out_stride + t * kTileColumns;
+      prefetch_to_write(at);
+      sums[r][t] = add ? part_load(at) : part_zero();
     }
   }
   const int64_t sums_stride = IntRows::sums_of(x.columns);
@@ -332,7 +335,7 @@ HWY_INLINE float largest_magnitude(const Part (&x)[kBlockParts]) {
 
 inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
   constexpr float kTiny = 1e-30f;  // below it a value is nothing, and 1 / it is not finite
-  constexpr int64_t kChunkBlocks = kIntChunk / kSubBlock;
+  constexpr int64_t kChunkBlocks = kIntChunk / kSubBlock, kAheadBlocks = 12;
   const auto limit = static_cast<float>(rows.limit);
   const int64_t blocks = rows.blocks();
   const bool keeps_outliers = rows.outliers != nullptr;
@@ -348,6 +351,17 @@ inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
     if (keeps_outliers && block % kChunkBlocks == 0) outlier = rows.outliers + row * blocks + block;
     Part values[kBlockParts];
     for (int p = 0; p < kBlockParts; ++p) values[p] = part_load(x + p * kPartLanes);
+    prefetch_to_write(a + kAheadBlocks * kSubBlock);
+    if (block % 8 == 0) {
+      const int64_t later = block + kAheadBlocks;
+      for (int64_t i = 0; i < 8; i += 4) {
+        prefetch_to_write(sums_16 + 2 * (later + i));
+        if (kByteForm) prefetch_to_write(starts_16 + 2 * (later + i));
+      }
+      prefetch_to_write(sums_32 + later);
+      prefetch_to_write(scales + later);
+      if (kByteForm) prefetch_to_write(starts_32 + later);
+    }
     float most = largest_magnitude(values);
     // No branch: one block in five has an outlier, and which ones cannot be foreseen.
     const uint32_t large = large_bits(values, most / 2);

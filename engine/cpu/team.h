@@ -27,26 +27,40 @@ class Team {
   // `body` throws (memory runs out) reaches the caller, once every thread has stopped.
   template <typename Body>
   void for_each(int64_t count, const Body& body) {
+    run_body(count, body, false);
+  }
+
+  // The same for the rows of a batch: a thread always gets the same ones of `count`, so that it
+  // finds in its cache what it wrote there in the section before.
+  template <typename Body>
+  void for_each_row(int64_t count, const Body& body) {
+    run_body(count, body, true);
+  }
+
+ private:
+  using Function = void (*)(const void*, int64_t);
+
+  template <typename Body>
+  void run_body(int64_t count, const Body& body, bool fixed) {
     if (count <= 1 || workers_.empty()) {
       for (int64_t i = 0; i < count; ++i) body(i);
       return;
     }
     run(
         count, [](const void* context, int64_t i) { (*static_cast<const Body*>(context))(i); },
-        &body);
+        &body, fixed);
   }
 
- private:
-  using Function = void (*)(const void*, int64_t);
-
-  void run(int64_t count, Function function, const void* context);
-  void work() noexcept;
-  void worker_loop();
+  void run(int64_t count, Function function, const void* context, bool fixed);
+  void work(int thread) noexcept;
+  void take_parts();
+  void worker_loop(int thread);
 
   // One section: written by the caller before `section_` is raised, read by workers after.
   Function function_ = nullptr;
   const void* context_ = nullptr;
   int64_t count_ = 0;
+  bool fixed_ = false;
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<uint32_t> section_{0};
   alignas(64) std::atomic<int> busy_{0};

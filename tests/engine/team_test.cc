@@ -15,9 +15,21 @@ TEST(Team, RunsEveryIndexOnceForAnyNumberOfThreads) {
     for (const int count : {0, 1, 2, 7, 1000}) {
       std::vector<std::atomic<int>> runs(static_cast<size_t>(count));
       team.for_each(count, [&](int64_t i) { ++runs[static_cast<size_t>(i)]; });
-      for (const auto& run : runs) EXPECT_EQ(run, 1);
+      team.for_each_row(count, [&](int64_t i) { ++runs[static_cast<size_t>(i)]; });
+      for (const auto& run : runs) EXPECT_EQ(run, 2);
     }
   }
+}
+
+TEST(Team, GivesAThreadTheSameRowsEachTime) {
+  Team team(3);
+  std::vector<std::thread::id> owners(10), again(10);
+  team.for_each_row(
+      10, [&](int64_t i) { owners[static_cast<size_t>(i)] = std::this_thread::get_id(); });
+  team.for_each_row(10,
+                    [&](int64_t i) { again[static_cast<size_t>(i)] = std::this_thread::get_id(); });
+  EXPECT_EQ(owners, again);
+  EXPECT_NE(owners.front(), owners.back());
 }
 
 TEST(Team, WorksAgainAfterItsThreadsHaveGoneToSleep) {
