@@ -76,6 +76,13 @@ struct PackedTile {
   int64_t ahead;
 };
 
+// A tile of weights as they are multiplied in f32.
+struct F32Tile {
+  const void* w;  // [k][16] of dtype
+  DType dtype;    // F32, F16 or BF16
+  int64_t ahead;  // as in PackedTile, where w stands in the tile
+};
+
 struct alignas(64) IntScratch {
   int16_t q[kIntChunk * kTileColumns];
   float scales[kIntChunk / 16 * kTileColumns], mins[kIntChunk / 16 * kTileColumns];
@@ -96,17 +103,18 @@ struct CpuKernels {
   int tiles;        // that products like to take together
 
   // Values k..k+count of a tile: k and count are multiples of the format's block (of 1 if it is not
-  // quantized). Returns [count][16], each value exactly as its type defines it, in the scratch
-  // [count · 16] or, of F32, in the tile.
-  const float* (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, float* scratch);
+  // quantized). They are widened into the scratch [count · 16], exactly as their type defines them;
+  // F32, and with `in_place` F16 and BF16 too, stay where they are.
+  F32Tile (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, bool in_place,
+                        float* scratch);
   // The same for product_int.
   IntTile (*unpack_int)(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch);
 
   // out[r][c] (+)= Σ_k x[r][k] · w[k][c] for the 16 columns c of each tile; column c of tile t is
-  // out[r][16 t + c]. With `add`, the sum is added to what is there. `ahead` as in PackedTile.
-  void (*product_f32)(std::span<const float* const> tiles, int64_t ahead, const float* x,
-                      int64_t x_stride, int rows, int64_t count, float* out, int64_t out_stride,
-                      bool add);
+  // out[r][16 t + c]. With `add`, the sum is added to what is there. At most kMaxTiles tiles, of
+  // one type.
+  void (*product_f32)(std::span<const F32Tile> tiles, const float* x, int64_t x_stride, int rows,
+                      int64_t count, float* out, int64_t out_stride, bool add);
   // The tiles hold values k..k+count of one matrix, of x the same are taken:
   // out[r][c] (+)= Σ_g [scale_x · scale_w · Σ_{k in g} a · q − min_w · sum_x] + Σ outlier · scale_w
   // · q, in order of groups g, then of outliers; the inner sums are exact. Rows are first..first +

@@ -12,6 +12,9 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20, kChunk = 32 * kHugePage;
 
+// With fewer rows than this products wait for memory and ask for it themselves.
+constexpr int kFewRows = 4;
+
 // As kIntChunk, and the runs in which f32 sums are taken, which keeps those sums' error low.
 constexpr int64_t kChunkF32 = 256;
 static_assert(kIntChunk % DecodedBlock::kMaxValues == 0);
@@ -22,7 +25,7 @@ static_assert(kChunkF32 % DecodedBlock::kMaxValues == 0);
 template <typename Body>
 void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t values, int rows,
                      const Body& body) {
-  constexpr int kBlock = 12, kFew = 4;  // few rows: the products themselves ask
+  constexpr int kBlock = 12;
   const int64_t bytes = static_cast<int64_t>(tiles.size()) *
                         static_cast<int64_t>(tiles[0].format.tile_bytes(tiles[0].columns));
   const uint8_t* next = tiles[0].data + tiles[0].ahead;
@@ -31,7 +34,7 @@ void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t value
   };
   for (int row = 0; row < rows; row += kBlock) {
     const int count = std::min(kBlock, rows - row);
-    for (int64_t i = at(row); rows >= kFew && i < at(row + count); i += 64) {
+    for (int64_t i = at(row); rows >= kFewRows && i < at(row + count); i += 64) {
       __builtin_prefetch(next + i, 0, 2);
     }
     body(row, count);
@@ -88,13 +91,18 @@ void Matmul::run(const float* x, int rows, std::span<const Product> products) {
     any_int = any_int || takes_int(weight);
   }
   if (any_int) quantize(x, rows, products[0].weight->columns());
-  team_.for_each(units, [=, this](int64_t index) {
+  const auto unit = [=, this](int64_t index) {
     for (const Product& product : products) {
       const int64_t count = units_of(static_cast<const CpuWeight&>(*product.weight));
       if (index < count) return run_unit(x, rows, product, index * unit_tiles());
       index -= count;
     }
-  });
+  };
+  if (rows < kFewRows) {  // each thread streams through one part of memory
+    team_.for_each_row(units, unit);
+  } else {
+    team_.for_each(units, unit);
+  }
 }
 
 void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t tile) const {
@@ -150,16 +158,15 @@ void Matmul::product_f32(std::span<const PackedTile> tiles, const float* x, int 
                          int64_t out_stride) const {
   alignas(64) thread_local float scratch[kMaxTiles][kChunkF32 * kTileColumns];
   const int64_t columns = tiles[0].columns;
-  const int64_t ahead = tiles[0].format.dtype == DType::kF32 ? tiles[0].ahead : 0;
   for (int64_t k = 0; k < columns; k += kChunkF32) {
     const int64_t values = std::min(kChunkF32, columns - k);
-    const float* unpacked[kMaxTiles];
+    F32Tile unpacked[kMaxTiles];
     for (size_t t = 0; t < tiles.size(); ++t) {
-      unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, scratch[t]);
+      unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, rows < kFewRows, scratch[t]);
     }
     over_row_blocks(tiles, k, values, rows, [&](int row, int count) {
-      kernels_.product_f32({unpacked, tiles.size()}, ahead, x + row * columns + k, columns, count,
-                           values, out + row * out_stride, out_stride, k > 0);
+      kernels_.product_f32({unpacked, tiles.size()}, x + row * columns + k, columns, count, values,
+                           out + row * out_stride, out_stride, k > 0);
     });
   }
 }

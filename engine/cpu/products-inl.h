@@ -31,10 +31,9 @@ constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1;
 // With fewer rows than this a product waits for memory.
 constexpr int kFewRows = 4;
 
-template <int kRows, int kCount>
-HWY_INLINE void product_f32_rows(const float* const* tiles, int64_t ahead, const float* x,
-                                 int64_t x_stride, int64_t count, float* out, int64_t out_stride,
-                                 bool add) {
+template <int kRows, int kCount, typename Weights>
+HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x_stride,
+                                 int64_t count, float* out, int64_t out_stride, bool add) {
   Part sums[kRows][kCount][kParts];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kCount; ++t) prefetch_to_write(out + r * out_stride + t * kTileColumns);
@@ -43,9 +42,11 @@ HWY_INLINE void product_f32_rows(const float* const* tiles, int64_t ahead, const
   for (int64_t k = 0; k < count; ++k) {
     Part ws[kCount][kParts];
     for (int t = 0; t < kCount; ++t) {
-      const float* w = tiles[t] + k * kTileColumns;
-      if constexpr (kRows < kFewRows) prefetch(reinterpret_cast<const uint8_t*>(w) + ahead);
-      for (int p = 0; p < kParts; ++p) ws[t][p] = part_load(w + p * kPartLanes);
+      const uint8_t* w =
+          static_cast<const uint8_t*>(tiles[t].w) + k * kTileColumns * Weights::kBytes;
+      if constexpr (kRows < kFewRows) prefetch(w + tiles[t].ahead);
+      for (int p = 0; p < kParts; ++p)
+        ws[t][p] = Weights::load(w + p * kPartLanes * Weights::kBytes);
     }
     for (int r = 0; r < kRows; ++r) {
       const Part value = part_set(x[r * x_stride + k]);
@@ -254,26 +255,32 @@ HWY_INLINE void over_row_runs(int rows, const Body& body) {
   rest.template operator()<kMost - 1>(rest);
 }
 
-template <int kCount>
-void product_f32_of(const float* const* tiles, int64_t ahead, const float* x, int64_t x_stride,
-                    int rows, int64_t count, float* out, int64_t out_stride, bool add) {
+template <int kCount, typename Weights>
+void product_f32_of(const F32Tile* tiles, const float* x, int64_t x_stride, int rows, int64_t count,
+                    float* out, int64_t out_stride, bool add) {
   over_row_runs<kRowsF32>(rows, [&]<int kRows>(int row) HWY_ATTR {
-    product_f32_rows<kRows, kCount>(tiles, ahead, x + row * x_stride, x_stride, count,
-                                    out + row * out_stride, out_stride, add);
+    product_f32_rows<kRows, kCount, Weights>(tiles, x + row * x_stride, x_stride, count,
+                                             out + row * out_stride, out_stride, add);
   });
 }
 
-inline void product_f32(std::span<const float* const> tiles, int64_t ahead, const float* x,
-                        int64_t x_stride, int rows, int64_t count, float* out, int64_t out_stride,
-                        bool add) {
-  size_t t = 0;
-  for (; t + kTiles <= tiles.size(); t += kTiles) {
-    product_f32_of<kTiles>(tiles.data() + t, ahead, x, x_stride, rows, count,
-                           out + t * kTileColumns, out_stride, add);
+template <int kCount>
+HWY_INLINE void product_f32_tiles(const F32Tile* tiles, const float* x, int64_t x_stride, int rows,
+                                  int64_t count, float* out, int64_t out_stride, bool add) {
+  const auto product = tiles[0].dtype == DType::kF32   ? product_f32_of<kCount, F32Weights>
+                       : tiles[0].dtype == DType::kF16 ? product_f32_of<kCount, F16Weights>
+                                                       : product_f32_of<kCount, Bf16Weights>;
+  product(tiles, x, x_stride, rows, count, out, out_stride, add);
+}
+
+inline void product_f32(std::span<const F32Tile> tiles, const float* x, int64_t x_stride, int rows,
+                        int64_t count, float* out, int64_t out_stride, bool add) {
+  if (kTiles > 1 && tiles.size() == kTiles) {
+    return product_f32_tiles<kTiles>(tiles.data(), x, x_stride, rows, count, out, out_stride, add);
   }
-  for (; t < tiles.size(); ++t) {
-    product_f32_of<1>(tiles.data() + t, ahead, x, x_stride, rows, count, out + t * kTileColumns,
-                      out_stride, add);
+  for (const F32Tile& tile : tiles) {
+    product_f32_tiles<1>(&tile, x, x_stride, rows, count, out, out_stride, add);
+    out += kTileColumns;
   }
 }
 

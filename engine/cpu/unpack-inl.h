@@ -6,6 +6,7 @@
 #define ASSAY_ENGINE_CPU_UNPACK_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/cpu/lanes-inl.h"
@@ -192,12 +193,14 @@ HWY_INLINE void prefetch_to_write(const void* at) {
 #endif
 }
 
-HWY_INLINE void unpack_scales(const PackFormat& format, const uint8_t* tile, int64_t k,
-                              int64_t count, float* scales, float* mins) {
+HWY_INLINE void unpack_scales(const PackedTile& tile, int64_t k, int64_t count, float* scales,
+                              float* mins) {
+  const PackFormat& format = tile.format;
   const int values = format.quant.block_values;
   const int floats = format.quant.groups() * kTileColumns;
-  const uint8_t* header = tile + k / values * format.header_bytes;
+  const uint8_t* header = tile.data + k / values * format.header_bytes;
   for (int64_t start = 0; start < count; start += values, header += format.header_bytes) {
+    for (int line = 0; line < format.header_bytes; line += 64) prefetch(header + tile.ahead + line);
     unpack_header(format, header, scales, mins);
     scales += floats;
     mins += floats;
@@ -207,7 +210,7 @@ HWY_INLINE void unpack_scales(const PackFormat& format, const uint8_t* tile, int
 inline IntTile unpack_int(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch) {
   const PackFormat& format = tile.format;
   const QuantFormat& quant = format.quant;
-  unpack_scales(format, tile.data, k, count, scratch.scales, scratch.mins);
+  unpack_scales(tile, k, count, scratch.scales, scratch.mins);
   const uint8_t* data =
       tile.data + format.data_offset(tile.columns) + k / kSubBlock * format.data_bytes;
   IntTile out = {scratch.q, scratch.scales, quant.has_min ? scratch.mins : nullptr, quant.group, 0};
@@ -238,7 +241,7 @@ inline void unpack_quantized_f32(const PackedTile& tile, int64_t k, int64_t coun
       tile.data + format.data_offset(tile.columns) + k / kSubBlock * format.data_bytes;
   for (int64_t i = 0; i < count; i += kSubBlock, data += format.data_bytes) {
     const int in_block = static_cast<int>(i % quant.block_values);
-    if (in_block == 0) unpack_scales(format, tile.data, k + i, quant.block_values, scales, mins);
+    if (in_block == 0) unpack_scales(tile, k + i, quant.block_values, scales, mins);
     for (int line = 0; line < format.data_bytes; line += 64) prefetch(data + tile.ahead + line);
     unpack_sub_block(format, data, PairQuads{q});
     for (int j = 0; j < kSubBlock; ++j, out += kTileColumns) {
@@ -254,28 +257,47 @@ inline void unpack_quantized_f32(const PackedTile& tile, int64_t k, int64_t coun
   }
 }
 
-inline const float* unpack_f32(const PackedTile& tile, int64_t k, int64_t count, float* scratch) {
+// Weights as they are in memory, by type.
+struct F32Weights {
+  static constexpr int kBytes = 4;
+  static HWY_INLINE Part load(const uint8_t* at) {
+    return part_load(reinterpret_cast<const float*>(at));
+  }
+};
+struct F16Weights {
+  static constexpr int kBytes = 2;
+  static HWY_INLINE Part load(const uint8_t* at) { return load_f16(at); }
+};
+struct Bf16Weights {
+  static constexpr int kBytes = 2;
+  static HWY_INLINE Part load(const uint8_t* at) { return load_bf16(at); }
+};
+
+template <typename Weights>
+HWY_INLINE void widen(const uint8_t* from, int64_t ahead, int64_t values, float* out) {
+  for (int64_t i = 0; i < values; i += 2 * kTileColumns) {
+    prefetch(from + ahead + 2 * i);
+    for (int64_t j = i; j < std::min(values, i + 2 * kTileColumns); j += kPartLanes) {
+      part_store(Weights::load(from + 2 * j), out + j);
+    }
+  }
+}
+
+inline F32Tile unpack_f32(const PackedTile& tile, int64_t k, int64_t count, bool in_place,
+                          float* scratch) {
   const PackFormat& format = tile.format;
-  const uint8_t* from = tile.data + k * kTileColumns * format.value_bytes;
-  if (format.dtype == DType::kF32) return reinterpret_cast<const float*>(from);
   if (format.quantized()) {
     unpack_quantized_f32(tile, k, count, scratch);
-    return scratch;
+    return {scratch, DType::kF32, 0};
   }
-  const auto widen = [&](auto load) HWY_ATTR {
-    for (int64_t i = 0; i < count * kTileColumns; i += kTileColumns) {
-      prefetch(from + tile.ahead + 2 * i);
-      for (int c = 0; c < kTileColumns; c += kPartLanes) {
-        part_store(load(from + 2 * (i + c)), scratch + i + c);
-      }
-    }
-  };
+  const uint8_t* from = tile.data + k * kTileColumns * format.value_bytes;
+  if (in_place || format.dtype == DType::kF32) return {from, format.dtype, tile.ahead};
   if (format.dtype == DType::kF16) {
-    widen([](const uint8_t* at) HWY_ATTR { return load_f16(at); });
+    widen<F16Weights>(from, tile.ahead, count * kTileColumns, scratch);
   } else {
-    widen([](const uint8_t* at) HWY_ATTR { return load_bf16(at); });
+    widen<Bf16Weights>(from, tile.ahead, count * kTileColumns, scratch);
   }
-  return scratch;
+  return {scratch, DType::kF32, 0};
 }
 
 }  // namespace HWY_NAMESPACE

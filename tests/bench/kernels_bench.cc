@@ -35,10 +35,10 @@ void product_f32(benchmark::State& state) {
   const std::vector<float> w(static_cast<size_t>(32 * count), 1),
       x(static_cast<size_t>(rows * count), 1);
   std::vector<float> out(static_cast<size_t>(32 * rows));
-  const float* const two[] = {w.data(), w.data() + 16 * count};
-  const std::span<const float* const> tiles(two);
+  const F32Tile two[] = {{w.data(), DType::kF32, 0}, {w.data() + 16 * count, DType::kF32, 0}};
+  const std::span<const F32Tile> tiles(two);
   for (auto _ : state) {
-    kernels.product_f32(tiles, 0, x.data(), count, rows, count, out.data(), 32, false);
+    kernels.product_f32(tiles, x.data(), count, rows, count, out.data(), 32, false);
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * rows * count * 32);

@@ -64,26 +64,34 @@ Weight as_weight(const std::vector<uint8_t>& bytes, DType dtype, int64_t rows, i
   return {bytes.data(), dtype, rows, columns};
 }
 
-TEST_P(Kernels, ProductF32IsBitEqualToThePortableOneForAllShapes) {
-  for (const int count : {1, 7, 16, 58, 64, 256}) {
-    const auto w = random_floats(static_cast<size_t>(count * 32), 1);
-    const float* const both[] = {w.data(), w.data() + count * 16};
-    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 29}) {
-      const auto x = random_floats(static_cast<size_t>(rows * count), 2);
-      for (const size_t tiles : {1, 2}) {
-        std::vector<float> ours(static_cast<size_t>(rows * 40), 0.5f), theirs = ours;
-        for (const bool add : {false, true}) {
-          kernels().product_f32({both, tiles}, 0, x.data(), count, rows, count, ours.data(), 40,
-                                add);
-          portable().product_f32({both, tiles}, 0, x.data(), count, rows, count, theirs.data(), 40,
-                                 add);
-          ASSERT_TRUE(same_bits(ours, theirs)) << count << " " << rows;
+TEST_P(Kernels, ProductF32IsBitEqualToThePortableOneForAllTypesAndShapes) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const int value_bytes = type_info(dtype).bytes;
+    for (const int count : {1, 7, 16, 58, 64, 256}) {
+      const auto w = random_row(dtype, count * 32, 1);
+      std::vector<float> wide(static_cast<size_t>(count * 32));
+      dequantize(dtype, w.data(), count * 32, wide.data());
+      const F32Tile both[] = {{w.data(), dtype, 0},
+                              {w.data() + count * 16 * value_bytes, dtype, 0}};
+      for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 29}) {
+        const auto x = random_floats(static_cast<size_t>(rows * count), 2);
+        for (const size_t tiles : {1, 2}) {
+          std::vector<float> ours(static_cast<size_t>(rows * 40), 0.5f), theirs = ours;
+          for (const bool add : {false, true}) {
+            const std::span<const F32Tile> span(both, tiles);
+            kernels().product_f32(span, x.data(), count, rows, count, ours.data(), 40, add);
+            portable().product_f32(span, x.data(), count, rows, count, theirs.data(), 40, add);
+            ASSERT_TRUE(same_bits(ours, theirs)) << count << " " << rows;
+          }
+          double last = 0, size = 0;  // of the last row and column, twice: it was added once
+          for (int k = 0; k < count; ++k) {
+            const double product =
+                double{x[(rows - 1) * count + k]} * wide[(tiles - 1) * count * 16 + k * 16 + 15];
+            last += 2 * product;
+            size += 2 * std::abs(product);
+          }
+          EXPECT_NEAR(ours[(rows - 1) * 40 + tiles * 16 - 1], last, 1e-6 * size + 1e-37);
         }
-        double last = 0;  // of the last row and column, twice: the second time it was added
-        for (int k = 0; k < count; ++k) {
-          last += 2.0 * x[(rows - 1) * count + k] * both[tiles - 1][k * 16 + 15];
-        }
-        EXPECT_NEAR(ours[(rows - 1) * 40 + tiles * 16 - 1], last, 1e-4);
       }
     }
   }
@@ -103,8 +111,9 @@ TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
     for (const int64_t first : {0, 16}) {
       std::vector<uint8_t> tile(format.tile_bytes(columns));
       pack_tile(weight, format, first, tile.data());
-      const float* unpacked =
-          kernels().unpack_f32({format, tile.data(), columns, 0}, 0, columns, out.data());
+      const F32Tile wide =
+          kernels().unpack_f32({format, tile.data(), columns, 0}, 0, columns, false, out.data());
+      const auto* unpacked = static_cast<const float*>(wide.w);
       for (int64_t c = 0; c < 16; ++c) {
         std::fill(expected.begin(), expected.end(), 0.0f);
         const bool real = first + c < rows;
