@@ -43,16 +43,34 @@ CONSTRUCTS = [
     "{{ messages[0].content is string }}|{{ messages is iterable }}|{{ messages[0] is mapping }}|{{ 3 is number }}|{{ 3 is odd }}|{{ 4 is divisibleby 2 }}",
     "{{ '%s' }}{{ '}}' }}{{ \"{%\" }}",
     "{{ (1, 2)|length }}|{{ [3, 1]|reverse|list }}|{{ 'x'|string }}|{{ '12'|int + 1 }}",
+    "{{ [3, 1, 2]|sort }}|{{ ['b', 'A', 'c']|sort }}|{{ [1, 2]|sort(reverse=true) }}|{{ messages|sort(attribute='role')|map(attribute='role')|join(',') }}",
+    "{{ [1, 2, 1, 'a', 'A']|unique|list }}|{{ {'b': 1, 'a': 2}|dictsort|length }}|{% for k, v in {'y': 1, 'x': 2}|dictsort %}{{ k }}{{ v }}{% endfor %}",
+    "{{ [1, 2, 3]|sum }}|{{ [1, 2.5]|sum }}|{{ [3, 1]|min }}{{ [3, 1]|max }}|{{ (0 - 5)|abs }}|{{ 2.567|round(2) }}|{{ 2.5|round }}|{{ 2.1|round(0, 'ceil') }}|{{ '1.5'|float }}|{{ 'x'|float }}",
+    "{{ 'a\nb\n\nc'|indent }}|{{ 'a\nb'|indent(2, true) }}|{{ 'a\nb'|indent(width=1) }}|{{ '<a href=\"x\">&'|e }}",
+    "{{ 'a-b-c'.rsplit('-', 1) }}|{{ 'a-b-c'.split('-', 1) }}|{{ 'a b c'.split(none, 1) }}|{{ 'x\ny\r\nz'.splitlines() }}|{{ 'banana'.count('an') }}",
+    "{{ 'prefix-x'.removeprefix('prefix-') }}|{{ 'x.txt'.removesuffix('.txt') }}|{{ 'abc'.startswith(('x', 'a')) }}|{{ 'aXbX'.replace('X', '-', 1) }}",
+    "{{ '12'.isdigit() }}|{{ '1a'.isdigit() }}|{{ ' '.isspace() }}|{{ 'AB'.isupper() }}|{{ 'ab1'.islower() }}|{{ 'abc'.find('z') }}{{ 'abc'.index('c') }}",
+    "{{ 3 is gt 2 }}|{{ 3 is lt(2) }}|{{ 3 is ge 3 }}|{{ 'a' is lower }}|{{ 'A' is upper }}|{{ 1 is eq 1 }}|{{ 2 is in [1, 2] }}|{% set two = 2 %}{{ 4 is divisibleby two }}|{{ 'y' if 1 is odd else 'n' }}",
+    "{% for m in messages %}{% if loop.previtem is defined %}{{ loop.previtem.role }}>{% endif %}{{ m.role }}{% if loop.nextitem is defined %}>{{ loop.nextitem.role }}{% endif %}|{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }};{% endfor %}",
+    "{{ messages[0].get('role') }}|{{ messages[0].get('none', 'd') }}|{{ messages[0].keys()|list }}|{{ messages[0]['content'][0] }}|{{ messages[-1]['role'] == 'user' and 'yes' or 'no' }}",
 ]
 
 CONVERSATIONS = {
     "one turn": [("user", "What is 1 + 1?")],
     "one turn with system": [("system", "Be terse."), ("user", "Hi  there\n")],
+    "two turns": [("user", ""), ("assistant", "line\n\nline  "), ("user", "  spaces  ")],
     "two turns with system": [
         ("system", "You add numbers."), ("user", "1+1"), ("assistant", "<think>\nsum\n</think>\n\n2"), ("user", "2+2")],
     "three turns": [
         ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d é 漢"), ("user", "e <|im_end|> f")],
+    "three turns with system": [("system", "")] + [
+        (role, f"{i} \"{role}\" \\boxed{{{i}}}") for i in range(3) for role in ("user", "assistant")][:-1],
+    "four turns": [(role, f"<think>{i}</think>{role}") for i in range(4) for role in ("user", "assistant")][:-1],
+    "four turns with system": [("system", "s\n")] + [
+        (role, f"{role}\n{i}") for i in range(4) for role in ("user", "assistant")][:-1],
     "five turns": [(role, f"{role} {i} {{{{x}}}}") for i in range(5) for role in ("user", "assistant")][:-1],
+    "five turns with system": [("system", "{% if %}")] + [
+        (role, f"{role} {i} 😀") for i in range(5) for role in ("user", "assistant")][:-1],
     "ends with assistant": [("user", "q"), ("assistant", "</think>answer")],
 }
 

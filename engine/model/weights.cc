@@ -192,12 +192,13 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
     ASSAY_TRY(auto safetensors, SafetensorsModel::open(path));
     files.safetensors = std::make_unique<SafetensorsModel>(std::move(safetensors));
     const SafetensorsModel& source = *files.safetensors;
-    ASSAY_TRY(files.weights,
-              Loader(
-                  files.config, kHfNames, path,
-                  [&source](const std::string& name) { return source.tensor(name); },
-                  [&source](const std::string& name) { return source.has_tensor(name); })
-                  .load());
+    ASSAY_TRY(
+        files.weights,
+        Loader(
+            files.config, kHfNames, path,
+            [&source](const std::string& tensor_name) { return source.tensor(tensor_name); },
+            [&source](const std::string& tensor_name) { return source.has_tensor(tensor_name); })
+            .load());
     files.weights.drop_pages = [&source] {
       for (const MappedFile* file : source.files()) file->drop_pages();
     };
@@ -207,12 +208,13 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
   files.gguf = std::make_unique<GgufFile>(std::move(gguf));
   const GgufFile& source = *files.gguf;
   ASSAY_TRY(files.config, config_from_gguf(source));
-  ASSAY_TRY(files.weights,
-            Loader(
-                files.config, kGgufNames, path,
-                [&source](const std::string& name) { return source.tensor(name); },
-                [&source](const std::string& name) { return source.has_tensor(name); })
-                .load());
+  ASSAY_TRY(
+      files.weights,
+      Loader(
+          files.config, kGgufNames, path,
+          [&source](const std::string& tensor_name) { return source.tensor(tensor_name); },
+          [&source](const std::string& tensor_name) { return source.has_tensor(tensor_name); })
+          .load());
   files.weights.drop_pages = [&source] {
     for (const MappedFile& file : source.files()) file.drop_pages();
   };

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <ctime>
+
 #include "harness/base/file.h"
 #include "tests/support.h"
 
@@ -57,6 +59,16 @@ TEST(ChatTemplate, ShippedTemplatesRenderAsJinja2RendersThem) {
   check_against_jinja2(true);
 }
 
+TEST(ChatTemplate, StrftimeNowIsToday) {
+  const auto parsed = ChatTemplate::parse("{{ strftime_now('%Y') }}", "t");
+  ASSERT_OK(parsed);
+  const auto text = parsed->render(OrderedJson::array(), ChatOptions());
+  ASSERT_OK(text);
+  const int year = std::stoi(*text);
+  const std::time_t now = std::time(nullptr);
+  EXPECT_LE(std::abs(year - (std::localtime(&now)->tm_year + 1900)), 1);
+}
+
 struct Bad {
   const char* source;
   const char* message;
@@ -96,6 +108,12 @@ TEST(ChatTemplate, WhatCannotBeRenderedIsAnErrorAndNeverARunaway) {
            {"{% set ns = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(60) %}"
             "{% set ns.s = ns.s + ns.s %}{% endfor %}",
             "too long"},
+           {"{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", "nested too deeply"},
+           {"{% set l = [] %}{% set _ = l.append(l) %}{{ l == [l] }}", "nested too deeply"},
+           {"{% set ns = namespace(v=0) %}{% for i in range(90000) %}{% set ns.v = [ns.v] %}"
+            "{% endfor %}{{ ns.v }}",
+            "nested too deeply"},
+           {"{{ strftime_now() }}", "strftime_now needs a format"},
        }) {
     const auto parsed = ChatTemplate::parse(bad.source, "t");
     ASSERT_OK(parsed);

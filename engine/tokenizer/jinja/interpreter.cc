@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <ctime>
 #include <unordered_map>
 
 #include "engine/tokenizer/jinja/builtins.h"
@@ -31,6 +32,7 @@ class Interpreter {
                                                           : arguments.positional[0].to_string())};
     });
     scope["range"] = Function(range);
+    scope["strftime_now"] = Function(strftime_now);
   }
 
   std::string run(const Block& block) {
@@ -45,6 +47,21 @@ class Interpreter {
 
   [[noreturn]] static void fail(int line, const std::string& what) {
     throw TemplateError{fmt::format("line {}: {}", line, what)};
+  }
+
+  // Today's date in the local time zone, as transformers gives it to templates.
+  static Value strftime_now(Arguments& arguments) {
+    const std::string* format =
+        arguments.positional.size() == 1 ? arguments.positional[0].as_string() : nullptr;
+    if (format == nullptr) throw TemplateError{"strftime_now needs a format"};
+    if (format->empty()) return "";
+    const std::time_t now = std::time(nullptr);
+    std::tm local{};
+    localtime_r(&now, &local);
+    char text[256];
+    const size_t length = std::strftime(text, sizeof(text), format->c_str(), &local);
+    if (length == 0) throw TemplateError{"strftime_now: the result is empty or too long"};
+    return std::string(text, length);
   }
 
   static Value range(Arguments& arguments) {
@@ -415,6 +432,7 @@ class Interpreter {
 }  // namespace
 
 std::string render(const Block& block, const Dict& globals) {
+  const ValueHeap heap;
   return Interpreter(globals).run(block);
 }
 

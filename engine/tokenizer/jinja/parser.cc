@@ -114,6 +114,14 @@ class Parser {
       parse_set(statement);
     } else if (word == "macro") {
       parse_macro(statement);
+    } else if (word == "generation") {  // what training learns from; rendering shows it as it is
+      statement.kind = Statement::Kind::kIf;
+      statement.expression = make(Kind::kLiteral);
+      statement.expression->value = true;
+      end_tag();
+      statement.body = parse_block({"endgeneration"});
+      if (!accept_name("endgeneration")) fail("expected {% endgeneration %}");
+      end_tag();
     } else if (word == "break" || word == "continue") {
       statement.kind = word == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
       end_tag();
@@ -343,8 +351,12 @@ class Parser {
     if (accept_operator("(")) {
       parse_arguments(*test);
     } else {
-      const Token::Kind next = peek().kind;  // `is divisibleby 3`
-      if (next == Token::Kind::kString || next == Token::Kind::kInteger) {
+      const Token& next = peek();  // `is divisibleby 3`
+      const bool is_name = next.kind == Token::Kind::kName && next.text != "else" &&
+                           next.text != "or" && next.text != "and" && next.text != "is" &&
+                           next.text != "if" && next.text != "in" && next.text != "not";
+      if (is_name || next.kind == Token::Kind::kString || next.kind == Token::Kind::kInteger ||
+          is_operator("[") || is_operator("{")) {
         test->operands.push_back(parse_primary());
       }
     }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <optional>
+#include <utility>
 
 namespace assay::jinja {
 namespace {
@@ -33,7 +34,31 @@ std::string quoted(const std::string& text) {
   return out + quote;
 }
 
+void check_depth(int depth) {
+  if (depth > Value::kMaxDepth) throw TemplateError{"a value is nested too deeply"};
+}
+
+thread_local ValueHeap* current_heap = nullptr;
+
 }  // namespace
+
+ValueHeap::ValueHeap() : outer_(std::exchange(current_heap, this)) {}
+
+ValueHeap::~ValueHeap() {
+  current_heap = outer_;
+  for (const Value& value : values_) {  // each is held by values_ while the others are emptied
+    if (List* list = value.as_list()) List().swap(*list);
+    if (Dict* dict = value.as_dict()) Dict().swap(*dict);
+  }
+}
+
+Value::Value(List value) : data_(std::make_shared<List>(std::move(value))) {
+  if (current_heap != nullptr) current_heap->values_.push_back(*this);
+}
+
+Value::Value(Dict value) : data_(std::make_shared<Dict>(std::move(value))) {
+  if (current_heap != nullptr) current_heap->values_.push_back(*this);
+}
 
 bool Value::truthy() const {
   if (is_undefined() || is_none()) return false;
@@ -52,7 +77,8 @@ std::string Value::to_string() const {
   return to_repr();
 }
 
-std::string Value::to_repr() const {
+std::string Value::to_repr(int depth) const {
+  check_depth(depth);
   if (is_undefined()) return "Undefined";
   if (is_none()) return "None";
   if (const bool* value = as_bool()) return *value ? "True" : "False";
@@ -61,12 +87,12 @@ std::string Value::to_repr() const {
   if (const std::string* value = as_string()) return quoted(*value);
   std::string out;
   if (const List* list = as_list()) {
-    for (const Value& item : *list) out += (out.empty() ? "" : ", ") + item.to_repr();
+    for (const Value& item : *list) out += (out.empty() ? "" : ", ") + item.to_repr(depth + 1);
     return "[" + out + "]";
   }
   if (const Dict* dict = as_dict()) {
     for (const auto& [key, item] : *dict) {
-      out += (out.empty() ? "" : ", ") + quoted(key) + ": " + item.to_repr();
+      out += (out.empty() ? "" : ", ") + quoted(key) + ": " + item.to_repr(depth + 1);
     }
     return "{" + out + "}";
   }
@@ -95,7 +121,8 @@ void Value::set(const std::string& key, Value value) const {
   dict->emplace_back(key, std::move(value));
 }
 
-bool Value::equals(const Value& other) const {
+bool Value::equals(const Value& other, int depth) const {
+  check_depth(depth);
   const auto number = [](const Value& value) -> std::optional<double> {
     if (const bool* flag = value.as_bool()) return *flag ? 1 : 0;
     if (const int64_t* whole = value.as_int()) return static_cast<double>(*whole);
@@ -110,14 +137,14 @@ bool Value::equals(const Value& other) const {
     const List* right = other.as_list();
     if (list->size() != right->size()) return false;
     for (size_t i = 0; i < list->size(); ++i) {
-      if (!(*list)[i].equals((*right)[i])) return false;
+      if (!(*list)[i].equals((*right)[i], depth + 1)) return false;
     }
     return true;
   }
   if (const Dict* dict = as_dict()) {
     if (dict->size() != other.as_dict()->size()) return false;
     for (const auto& [key, value] : *dict) {
-      if (!value.equals(other.get(key))) return false;
+      if (!value.equals(other.get(key), depth + 1)) return false;
     }
     return true;
   }

@@ -37,8 +37,8 @@ class Value {
   Value(double value) : data_(value) {}
   Value(std::string value) : data_(std::move(value)) {}
   Value(const char* value) : data_(std::string(value)) {}
-  Value(List value) : data_(std::make_shared<List>(std::move(value))) {}
-  Value(Dict value) : data_(std::make_shared<Dict>(std::move(value))) {}
+  Value(List value);
+  Value(Dict value);
   Value(Function value) : data_(std::make_shared<Function>(std::move(value))) {}
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
@@ -52,16 +52,20 @@ class Value {
   Function* as_function() const { return shared<Function>(); }
 
   bool truthy() const;
-  // As `{{ value }}` prints it: Python's str().
+  // As `{{ value }}` prints it: Python's str(). Values nested over kMaxDepth levels are refused, by
+  // to_repr and equals too.
   std::string to_string() const;
   // As it stands inside a printed list: Python's repr().
-  std::string to_repr() const;
+  std::string to_repr(int depth = 0) const;
   // Element of a dict by key; Undefined if absent.
   Value get(const std::string& key) const;
   void set(const std::string& key, Value value) const;  // on a dict
-  bool equals(const Value& other) const;
+  bool equals(const Value& other, int depth = 0) const;
+
+  static constexpr int kMaxDepth = 100;
 
  private:
+  friend class ValueHeap;
   template <typename T>
   T* shared() const {
     const auto* pointer = std::get_if<std::shared_ptr<T>>(&data_);
@@ -71,6 +75,22 @@ class Value {
   std::variant<Undefined, None, bool, int64_t, double, std::string, std::shared_ptr<List>,
                std::shared_ptr<Dict>, std::shared_ptr<Function>>
       data_;
+};
+
+// While it lives, this thread's new lists and dicts are noted; at its end they are emptied one by
+// one. So neither a list that holds itself nor one that is nested a million levels deep can leak
+// or exhaust the stack when it is freed.
+class ValueHeap {
+ public:
+  ValueHeap();
+  ~ValueHeap();
+  ValueHeap(const ValueHeap&) = delete;
+  ValueHeap& operator=(const ValueHeap&) = delete;
+
+ private:
+  friend class Value;
+  ValueHeap* outer_;
+  std::vector<Value> values_;
 };
 
 }  // namespace assay::jinja
