@@ -3,6 +3,7 @@
 Needs PyPI torch, transformers, tokenizers, jinja2; the versions used are in each output.
     python3 scripts/make_cases.py chat_templates tests/cases/chat_templates.jsonl [DATA/engine/templates]
     python3 scripts/make_cases.py tokenizer tests/cases/builtin_tokenizer.jsonl
+    python3 scripts/make_cases.py tokenizer_lines tests/cases/tokenizer_lines.jsonl DATA   (PyPI gguf too)
     python3 scripts/make_cases.py tiny_model tests/cases/tiny_qwen2
 """
 import json
@@ -136,6 +137,55 @@ def tokenizer(out):
     write_lines(out, rows)
 
 
+# Each as in the models' own tokenizer.json: patterns that split off pieces, one after the other.
+SMOLLM = [r"\p{N}", r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"]
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+DEEPSEEK_CODER = [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"]
+LINE_TOKENIZERS = {  # vocabulary file: patterns, whether a word that is a token stays whole
+    "gpt-2": (SMOLLM[1:], False), "qwen2": ([QWEN2], False), "llama-bpe": ([LLAMA3], True),
+    "deepseek-coder": (DEEPSEEK_CODER, False)}
+LINES = [("math500/test.jsonl", "problem"), ("ifeval/input_data.jsonl", "prompt"),
+         ("arena_hard/v0.1_question.jsonl", "prompt"), ("arena_hard/v2.0_question.jsonl", "prompt")]
+
+
+def tokenizer_lines(out, data):
+    import hashlib
+
+    import gguf
+    import tokenizers
+    from tokenizers import pre_tokenizers
+
+    def load(name, patterns, whole_words):
+        reader = gguf.GGUFReader(f"{data}/engine/vocab/ggml-vocab-{name}.gguf")
+
+        def texts(key):
+            field = reader.fields[key]
+            return [bytes(field.parts[i]).decode() for i in field.data]
+
+        vocabulary = {token: i for i, token in enumerate(texts("tokenizer.ggml.tokens"))}
+        merges = [tuple(merge.split(" ")) for merge in texts("tokenizer.ggml.merges")]
+        loaded = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges, ignore_merges=whole_words))
+        splits = [pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated") for pattern in patterns]
+        loaded.pre_tokenizer = pre_tokenizers.Sequence(
+            splits + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        return loaded
+
+    loaded = {name: load(name, *rest) for name, rest in LINE_TOKENIZERS.items()}
+    rows = [{"made_with": f"tokenizers {tokenizers.__version__}, gguf vocabularies; "
+                          "SHA-256 of the ids as little-endian int32, first 16 digits"}]
+    for file, field in LINES:
+        for number, line in enumerate(pathlib.Path(data, file).read_text(encoding="utf-8").split("\n")[:500], 1):
+            row = {"file": file, "line": number, "field": field}
+            for name, one in loaded.items():
+                ids = one.encode(json.loads(line)[field], add_special_tokens=False).ids
+                packed = b"".join(i.to_bytes(4, "little") for i in ids)
+                row[name] = hashlib.sha256(packed).hexdigest()[:16]
+            rows.append(row)
+    write_lines(out, rows)
+
+
 def tiny_model(out):
     import tokenizers
     import torch
@@ -178,4 +228,5 @@ def tiny_model(out):
 
 
 if __name__ == "__main__":
-    {"chat_templates": chat_templates, "tokenizer": tokenizer, "tiny_model": tiny_model}[sys.argv[1]](*sys.argv[2:])
+    {"chat_templates": chat_templates, "tokenizer": tokenizer, "tokenizer_lines": tokenizer_lines,
+     "tiny_model": tiny_model}[sys.argv[1]](*sys.argv[2:])

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "harness/base/file.h"
+#include "harness/base/hash.h"
 #include "harness/base/text.h"
 #include "tests/support.h"
 
@@ -46,6 +47,41 @@ TEST_P(LlamaCppVectors, EncodeToTheRecordedIds) {
     ++count;
   }
   EXPECT_GT(count, 30u);
+}
+
+// 2,000 questions of the data sets against PyPI's tokenizers, by hashes of their ids.
+class DataSetLines : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Vocabularies, DataSetLines,
+                         ::testing::Values("gpt-2", "llama-bpe", "qwen2", "deepseek-coder"),
+                         [](const auto& tested) { return replace_all(tested.param, "-", "_"); });
+
+TEST_P(DataSetLines, EncodeLikeTheTokenizersPackage) {
+  ASSAY_NEED_DATA(std::string("engine/vocab/ggml-vocab-") + GetParam() + ".gguf");
+  const auto gguf = GgufFile::open(data_path);
+  ASSERT_OK(gguf);
+  const auto tokenizer = Tokenizer::from_gguf(*gguf);
+  ASSERT_OK(tokenizer);
+  std::string file;
+  std::vector<std::string> lines;
+  int checked = 0;
+  for (const Json& row : testing::load_jsonl(testing::tests_path("cases/tokenizer_lines.jsonl"))) {
+    if (!row.contains("file")) continue;
+    if (file != row["file"]) {
+      file = row["file"];
+      const auto content = read_file(testing::data_dir() + "/" + file);
+      ASSERT_OK(content);
+      lines = split(*content, '\n');
+    }
+    const Json item = Json::parse(lines.at(row["line"].get<size_t>() - 1));
+    const std::string text = item[row["field"].get<std::string>()];
+    const std::vector<int32_t> ids = tokenizer->encode(text, false);
+    Sha256 hash;
+    hash.update({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t)});
+    EXPECT_EQ(hash.hex().substr(0, 16), row[GetParam()].get<std::string>())
+        << file << ":" << row["line"] << " " << quote_for_message(text, 200);
+    ++checked;
+  }
+  EXPECT_EQ(checked, 2000);
 }
 
 TEST(BuiltinTokenizer, EncodesLikeTheTokenizersPackage) {
