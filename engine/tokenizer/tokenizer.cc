@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cstdlib>
 #include <queue>
+#include <utility>
 
 #include "harness/base/hash.h"
 #include "harness/base/text.h"
 
 namespace assay {
 namespace {
+
+constexpr size_t kShortWord = 24;  // bytes
 
 // Unicode's composed form (NFC); the text itself where it is ASCII or not valid UTF-8.
 std::string to_nfc(std::string_view text) {
@@ -31,6 +34,34 @@ std::string to_nfc(std::string_view text) {
 }
 
 }  // namespace
+
+void Tokenizer::MergeTable::insert(int32_t left, int32_t right, Merge merge) {
+  if (2 * (count_ + 1) > slots_.size()) {
+    const std::vector<Slot> old =
+        std::exchange(slots_, std::vector<Slot>(std::max<size_t>(64, 2 * slots_.size())));
+    for (const Slot& slot : old) {
+      if (slot.key == kFree) continue;
+      size_t at = start(slot.key);
+      while (slots_[at].key != kFree) at = (at + 1) & (slots_.size() - 1);
+      slots_[at] = slot;
+    }
+  }
+  const uint64_t key = key_of(left, right);
+  size_t at = start(key);
+  while (slots_[at].key != kFree && slots_[at].key != key) at = (at + 1) & (slots_.size() - 1);
+  if (slots_[at].key == key) return;
+  slots_[at] = {key, merge};
+  ++count_;
+}
+
+std::vector<std::pair<int32_t, uint64_t>> Tokenizer::MergeTable::in_order() const {
+  std::vector<std::pair<int32_t, uint64_t>> ordered;
+  for (const Slot& slot : slots_) {
+    if (slot.key != kFree) ordered.emplace_back(slot.merge.rank, slot.key);
+  }
+  std::sort(ordered.begin(), ordered.end());
+  return ordered;
+}
 
 std::optional<int32_t> Tokenizer::find(std::string_view bytes) const {
   const auto found = ids_.find(bytes);
@@ -73,10 +104,7 @@ void Tokenizer::finish(const std::string& pre_tokenizer_name) {
     const char end[] = {'\0', static_cast<char>(token.kind)};
     hash.update({end, 2});
   }
-  std::vector<std::pair<int32_t, uint64_t>> ordered;
-  for (const auto& [pair, merge] : merges_) ordered.emplace_back(merge.rank, pair);
-  std::sort(ordered.begin(), ordered.end());
-  for (const auto& [rank, pair] : ordered) hash.update(std::to_string(pair) + " ");
+  for (const auto& [rank, pair] : merges_.in_order()) hash.update(std::to_string(pair) + " ");
   sha256_ = hash.hex();
 }
 
@@ -120,8 +148,41 @@ void Tokenizer::encode_plain(std::string_view text, std::vector<int32_t>& out) c
         continue;
       }
     }
-    encode_word(word, out);
+    if (word.size() <= kShortWord) {
+      encode_short_word(word, out);
+    } else {
+      encode_word(word, out);
+    }
   }
+}
+
+// The same for the few bytes that most words have, without a queue; O(n²).
+void Tokenizer::encode_short_word(std::string_view word, std::vector<int32_t>& out) const {
+  int32_t ids[kShortWord];
+  const Merge* pairs[kShortWord];  // of each symbol with the next one
+  size_t count = 0;
+  for (const char c : word) {
+    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
+    if (id >= 0) ids[count++] = id;
+  }
+  const auto look_up = [&](size_t i) {
+    pairs[i] = i + 1 < count ? merges_.find(ids[i], ids[i + 1]) : nullptr;
+  };
+  for (size_t i = 0; i < count; ++i) look_up(i);
+  for (;;) {
+    size_t best = count;
+    for (size_t i = 0; i + 1 < count; ++i) {
+      if (pairs[i] != nullptr && (best == count || pairs[i]->rank < pairs[best]->rank)) best = i;
+    }
+    if (best == count) break;
+    ids[best] = pairs[best]->result;
+    std::copy(ids + best + 2, ids + count, ids + best + 1);
+    std::copy(pairs + best + 2, pairs + count, pairs + best + 1);
+    --count;
+    look_up(best);
+    if (best > 0) look_up(best - 1);
+  }
+  out.insert(out.end(), ids, ids + count);
 }
 
 // Joins the pair of lowest rank, leftmost first, until no pair is left; O(n log n).
@@ -148,10 +209,8 @@ void Tokenizer::encode_word(std::string_view word, std::vector<int32_t>& out) co
   const auto offer = [&](int32_t left) {
     if (left < 0 || symbols[left].next < 0) return;
     const int32_t left_id = symbols[left].id, right_id = symbols[symbols[left].next].id;
-    const auto found = merges_.find(uint64_t{static_cast<uint32_t>(left_id)} << 32 |
-                                    static_cast<uint32_t>(right_id));
-    if (found == merges_.end()) return;
-    queue.push({found->second.rank, left, left_id, right_id, found->second.result});
+    const Merge* found = merges_.find(left_id, right_id);
+    if (found != nullptr) queue.push({found->rank, left, left_id, right_id, found->result});
   };
   for (int32_t i = 0; i < static_cast<int32_t>(symbols.size()); ++i) offer(i);
   while (!queue.empty()) {

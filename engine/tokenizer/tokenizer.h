@@ -56,6 +56,38 @@ class Tokenizer {
     int32_t rank;
     int32_t result;
   };
+  // Merges by pair of ids. Encoding is little else than looking them up, and most pairs are not
+  // there: open addressing finds that out in one or two steps.
+  class MergeTable {
+   public:
+    const Merge* find(int32_t left, int32_t right) const {
+      if (slots_.empty()) return nullptr;
+      const uint64_t key = key_of(left, right);
+      for (size_t at = start(key);; at = (at + 1) & (slots_.size() - 1)) {
+        if (slots_[at].key == key) return &slots_[at].merge;
+        if (slots_[at].key == kFree) return nullptr;
+      }
+    }
+    // Keeps what is there already.
+    void insert(int32_t left, int32_t right, Merge merge);
+    // (rank, left · 2³² + right), by rank.
+    std::vector<std::pair<int32_t, uint64_t>> in_order() const;
+
+   private:
+    static constexpr uint64_t kFree = ~uint64_t{0};
+    struct Slot {
+      uint64_t key = kFree;
+      Merge merge{};
+    };
+    static uint64_t key_of(int32_t left, int32_t right) {
+      return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+    }
+    size_t start(uint64_t key) const {
+      return static_cast<size_t>(key * 0x9E3779B97F4A7C15u >> 40) & (slots_.size() - 1);
+    }
+    std::vector<Slot> slots_;  // a power of two, at most half of them taken
+    size_t count_ = 0;
+  };
 
   static Result<Tokenizer> read_folder(const std::string& folder);
   // Takes tokens as the files spell them (bytes mapped to printable characters).
@@ -71,11 +103,12 @@ class Tokenizer {
   void finish(const std::string& pre_tokenizer_name);
   void encode_plain(std::string_view text, std::vector<int32_t>& out) const;
   void encode_word(std::string_view word, std::vector<int32_t>& out) const;
+  void encode_short_word(std::string_view word, std::vector<int32_t>& out) const;
 
   PreTokenizer pre_tokenizer_;
   std::vector<Token> tokens_;
   std::unordered_map<std::string_view, int32_t> ids_;  // views into tokens_
-  std::unordered_map<uint64_t, Merge> merges_;         // key: left id · 2³² + right id
+  MergeTable merges_;
   int32_t byte_ids_[256] = {};
   std::vector<int32_t> special_ids_;  // control and user-defined tokens, longest first
   bool special_first_bytes_[256] = {};

@@ -90,9 +90,7 @@ Status Tokenizer::add_merge(std::string_view left, std::string_view right, int32
                     "the tokenizer is damaged",
                     place, rank, quote_for_message(left), quote_for_message(right))};
   }
-  merges_.try_emplace(
-      uint64_t{static_cast<uint32_t>(*left_id)} << 32 | static_cast<uint32_t>(*right_id),
-      Merge{rank, *result});
+  merges_.insert(*left_id, *right_id, {rank, *result});
   return {};
 }
 
