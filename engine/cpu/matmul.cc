@@ -25,7 +25,7 @@ static_assert(kChunkF32 % DecodedBlock::kMaxValues == 0);
 template <typename Body>
 void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t values, int rows,
                      const Body& body) {
-  constexpr int kBlock = 12;
+  constexpr int kBlock = 24;  // whole runs of all kernels
   const int64_t bytes = static_cast<int64_t>(tiles.size()) *
                         static_cast<int64_t>(tiles[0].format.tile_bytes(tiles[0].columns));
   const uint8_t* next = tiles[0].data + tiles[0].ahead;

@@ -21,7 +21,7 @@ namespace HWY_NAMESPACE {
 
 // Tiles and rows that are multiplied together: as many sums as the target's registers hold.
 #if HWY_TARGET <= HWY_AVX3
-constexpr int kTiles = 2, kRowsF32 = 12, kRowsPairs = 8;
+constexpr int kTiles = 2, kRowsF32 = 8, kRowsPairs = 8;
 #elif HWY_TARGET <= HWY_AVX2
 constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4;
 #else
