@@ -109,7 +109,11 @@ pid_t start(const std::vector<std::string>& arguments) {
 }
 
 TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
+  using std::chrono::steady_clock, std::chrono::microseconds;
+  const auto begin = steady_clock::now();
   run_program(kSmall + "-o " + (folder_ / "reference"));
+  const auto whole_us =
+      std::chrono::duration_cast<microseconds>(steady_clock::now() - begin).count();
   const std::vector<std::string> arguments = {
       "run", "--model", "builtin",          "--tasks",   "arithmetic", "--limit",
       "10",  "-n",      std::to_string(kN), "--threads", "2",          "--batch-size",
@@ -119,7 +123,8 @@ TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
   size_t last = 0, grew = 0;
   for (int i = 0; i < 20; ++i) {
     const pid_t child = start(arguments);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20 + rng() % 130));
+    // Of a run that takes longer than the reference, because its batches are small.
+    std::this_thread::sleep_for(microseconds(whole_us / 40 + rng() % (whole_us / 8)));
     kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
@@ -134,6 +139,7 @@ TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
   std::printf("killed %d times; the store grew %zu times, to %zu of %d samples\n", killed, grew,
               last, 10 * kN);
   EXPECT_GT(killed, 10);
+  EXPECT_GT(grew, 2u);
   const auto result = run_program(kSmall + "--batch-size 5 -o " + (folder_ / "killed"));
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(exported(folder_ / "killed"), exported(folder_ / "reference"));
