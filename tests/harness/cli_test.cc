@@ -109,7 +109,7 @@ pid_t start(const std::vector<std::string>& arguments) {
 }
 
 TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
-  using std::chrono::steady_clock, std::chrono::microseconds;
+  using std::chrono::steady_clock, std::chrono::microseconds, std::chrono::milliseconds;
   const auto begin = steady_clock::now();
   run_program(kSmall + "-o " + (folder_ / "reference"));
   const auto whole_us =
@@ -123,8 +123,13 @@ TEST_F(Cli, ARunKilledTwentyTimesEndsWithTheSameResult) {
   size_t last = 0, grew = 0;
   for (int i = 0; i < 20; ++i) {
     const pid_t child = start(arguments);
-    // Of a run that takes longer than the reference, because its batches are small.
-    std::this_thread::sleep_for(microseconds(whole_us / 40 + rng() % (whole_us / 8)));
+    // At any moment; every fourth time once it has stored something.
+    for (int waits = 0; i % 4 == 0 && waits < 2000; ++waits) {
+      std::this_thread::sleep_for(milliseconds(5));
+      auto store = RunStore::open(folder_ / "killed", RunStore::Mode::kRead);
+      if (store.ok() && store->sample_ids()->size() > last) break;
+    }
+    std::this_thread::sleep_for(microseconds(rng() % (i % 4 == 0 ? 10'000 : whole_us / 8)));
     kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
