@@ -59,13 +59,20 @@ TokenCounts count_tokens(const Task& task, const JobSource::Prompts& prompts) {
 
 Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
                      ModelUnderTest& model, const JobSource::Prompts& prompts) {
+  LocalEngine* local = model.local_engine();
   int64_t most_tokens = 0;
+  uint64_t kv_cache_bytes = 0;
   for (const Task& task : tasks) {
     const Item& first = task.items.front();
     const Prompt& prompt = *prompts.at({task.suite.name, first.id});
     const TokenCounts counts = count_tokens(task, prompts);
     most_tokens += counts.most_tokens;
     const SamplingParams& sampling = *task.sampling;
+    if (local != nullptr) {
+      kv_cache_bytes = std::max(
+          kv_cache_bytes,
+          local->kv_cache_bytes(static_cast<int>(counts.longest_prompt), sampling.max_tokens));
+    }
     fmt::print("suite {}: {} questions × {} samples = {} samples\n", task.suite.name,
                counts.questions, task.num_samples, with_commas(counts.samples));
     fmt::print("  sampling: temperature {}, top-p {}, top-k {}, min-p {}, max-tokens {}\n",
@@ -77,7 +84,6 @@ Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
     fmt::print("  first prompt ({}, {} tokens):\n--------\n{}\n--------\n", first.id,
                prompt.token_ids.size(), prompt.text);
   }
-  LocalEngine* local = model.local_engine();
   if (local == nullptr) return {};
   const std::set<SampleId> none;
   JobSource job(tasks, prompts, options.seed, none);
@@ -93,8 +99,12 @@ Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
       "answers are shorter than max-tokens\n",
       rate, with_commas(local->stats().generated_tokens),
       format_duration(static_cast<double>(most_tokens) / std::max(rate, 1e-9)));
-  fmt::print("memory: weights {}, KV cache up to {}\n", format_bytes(local->weights_bytes()),
-             format_bytes(local->kv_cache_bytes()));
+  const uint64_t sum = local->weights_bytes() + kv_cache_bytes + local->logits_bytes();
+  fmt::print(
+      "memory: {} when all samples reach max-tokens (weights {}, KV cache {} of at most {}, logits "
+      "{}), beside the program and its scorers\n",
+      format_bytes(sum), format_bytes(local->weights_bytes()), format_bytes(kv_cache_bytes),
+      format_bytes(local->kv_cache_bytes()), format_bytes(local->logits_bytes()));
   return {};
 }
 

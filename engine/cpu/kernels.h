@@ -95,8 +95,11 @@ struct KvPage {
   int left;  // pages that stand after this one in memory, to be asked for in time
 };
 
-// Tiles that integer products may take together.
+// Tiles that products may take together.
 constexpr int kMaxTiles = 2;
+
+// With fewer rows than this a product waits for memory, and asks for what it will read itself.
+constexpr int kFewRows = 4;
 
 struct CpuKernels {
   const char* isa;  // "avx512_vnni", "avx512", "avx2", "portable"

@@ -12,9 +12,6 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20, kChunk = 32 * kHugePage;
 
-// With fewer rows than this products wait for memory and ask for it themselves.
-constexpr int kFewRows = 4;
-
 // As kIntChunk, and the runs in which f32 sums are taken, which keeps those sums' error low.
 constexpr int64_t kChunkF32 = 256;
 static_assert(kIntChunk % DecodedBlock::kMaxValues == 0);

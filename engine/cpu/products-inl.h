@@ -28,9 +28,6 @@ constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4;
 constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1;
 #endif
 
-// With fewer rows than this a product waits for memory.
-constexpr int kFewRows = 4;
-
 template <int kRows, int kCount, typename Weights>
 HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x_stride,
                                  int64_t count, float* out, int64_t out_stride, bool add) {

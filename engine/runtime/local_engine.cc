@@ -74,6 +74,19 @@ uint64_t LocalEngine::kv_cache_bytes() const {
   return uint64_t{transformer_.page_bytes()} * scheduler_options_.max_pages;
 }
 
+uint64_t LocalEngine::kv_cache_bytes(int prompt_tokens, int max_tokens) const {
+  const int longest = std::min(prompt_tokens + max_tokens, transformer_.config().context_length);
+  const int own = pages_for(longest) - prompt_tokens / kPageTokens;  // the rest is shared
+  const int64_t pages = pages_for(prompt_tokens) + int64_t{scheduler_options_.batch_size} * own;
+  return std::min<uint64_t>(uint64_t{transformer_.page_bytes()} * static_cast<uint64_t>(pages),
+                            kv_cache_bytes());
+}
+
+uint64_t LocalEngine::logits_bytes() const {
+  return sizeof(float) * static_cast<uint64_t>(scheduler_options_.batch_size) *
+         static_cast<uint64_t>(transformer_.config().vocab_size);
+}
+
 Result<std::vector<float>> LocalEngine::logprobs(std::span<const int32_t> tokens) {
   const int64_t vocab_size = transformer_.config().vocab_size;
   const int count = static_cast<int>(tokens.size());

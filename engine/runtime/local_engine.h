@@ -49,6 +49,9 @@ class LocalEngine : public Engine {
   uint64_t weights_bytes() const { return transformer_.packed_bytes(); }
   // Size of the KV cache when it is full.
   uint64_t kv_cache_bytes() const;
+  // The most that full batches of samples of one prompt take of it, and their logits.
+  uint64_t kv_cache_bytes(int prompt_tokens, int max_tokens) const;
+  uint64_t logits_bytes() const;
 
  private:
   LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, const LocalEngineOptions& options);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "harness/base/check.h"
 #include "harness/base/text.h"
@@ -199,23 +200,25 @@ void Scheduler::reserve_step() {
 }
 
 void Scheduler::step() {
-  std::vector<BatchRow> rows;
-  std::vector<int> wanted;
-  std::vector<Sequence*> running;
+  rows_.clear();
+  wanted_.clear();
+  running_.clear();
   for (const SequencePtr& sequence : active_) {
     if (sequence->finish) continue;
-    wanted.push_back(static_cast<int>(rows.size()));
-    rows.push_back({sequence->tokens.back(), sequence->cached_tokens(), sequence->pages.data()});
-    running.push_back(sequence.get());
+    wanted_.push_back(static_cast<int>(rows_.size()));
+    rows_.push_back({sequence->tokens.back(), sequence->cached_tokens(), sequence->pages.data()});
+    running_.push_back(sequence.get());
   }
-  if (rows.empty()) return;
-  model_.forward(rows, wanted, logits_.get());
+  if (rows_.empty()) return;
+  model_.forward(rows_, wanted_, logits_.get());
   ++stats_.steps;
   const int64_t vocab_size = model_.config().vocab_size;
-  std::vector<SampledToken> sampled(running.size());
-  ops_.for_each(static_cast<int>(running.size()),
-                [&](int i) { sampled[i] = sample(*running[i], logits_.get() + i * vocab_size); });
-  for (size_t i = 0; i < running.size(); ++i) accept_token(*running[i], sampled[i]);
+  sampled_.resize(running_.size());
+  const auto sample_one = [&](int i) {
+    sampled_[i] = sample(*running_[i], logits_.get() + i * vocab_size);
+  };
+  ops_.for_each(static_cast<int>(running_.size()), std::ref(sample_one));
+  for (size_t i = 0; i < running_.size(); ++i) accept_token(*running_[i], sampled_[i]);
 }
 
 SampledToken Scheduler::sample(const Sequence& sequence, const float* logits) const {

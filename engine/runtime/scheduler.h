@@ -91,6 +91,11 @@ class Scheduler {
   std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
   std::map<const Prompt*, std::weak_ptr<PromptGroup>> groups_;
   Ops::Buffer logits_;  // [batch_size, vocab_size]
+  // Of one step; kept so that a step allocates nothing.
+  std::vector<BatchRow> rows_;
+  std::vector<int> wanted_;
+  std::vector<Sequence*> running_;
+  std::vector<SampledToken> sampled_;
 };
 
 }  // namespace assay
