@@ -63,7 +63,7 @@ CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
       rows_(weight.rows),
       columns_(weight.columns),
       tile_bytes_(format_.tile_bytes(weight.columns)),
-      data_(arena.allocate(size_bytes())) {
+      data_(arena.allocate(size_bytes(format_, rows_, columns_))) {
   team.for_each(tiles(), [&](int64_t index) {
     pack_tile(weight, format_, index * kTileColumns, data_ + index * tile_bytes_);
   });
