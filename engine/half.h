@@ -1,4 +1,4 @@
-// IEEE 754 binary16, which C++20 has no type for.
+// IEEE 754 binary16 and bfloat16, which C++20 has no types for.
 #pragma once
 
 #include <bit>
@@ -22,6 +22,13 @@ inline float half_to_float(const uint8_t* at) {
   uint16_t bits;
   std::memcpy(&bits, at, 2);
   return half_to_float(bits);
+}
+
+// bf16, rounded to the nearest, half to even; what is not a number becomes 0x7FFF, as on a GPU.
+inline uint16_t float_to_bf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if (value != value) return 0x7FFF;
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
 }  // namespace assay

@@ -2,7 +2,8 @@
 //
 // Every operation's result for a row depends on that row's inputs alone: not on the number of rows,
 // on the thread count or on the instruction set. Reductions have one fixed order (see
-// cpu/kernels.h). All pointers are to memory from allocate(); rows are contiguous.
+// cpu/kernels.h). All pointers are to memory from allocate(), which only the device can read,
+// unless a comment says that it is the host's; rows are contiguous.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,9 @@
 #include <string_view>
 
 #include "engine/tensor.h"
+#include "harness/base/nouns.h"
+#include "harness/base/philox.h"
+#include "harness/base/result.h"
 
 namespace assay {
 
@@ -24,18 +28,23 @@ constexpr int kPageTokens = 16;  // positions in a page of the KV cache
 //   fixed16  of each 32 values, 16-bit whole numbers of the largest magnitude / 32767; a value more
 //            than twice as large as the others stays f32
 //   int8     8-bit ones of the largest magnitude / 127: as coarse as llama.cpp's CPU arithmetic
-enum class Activations { kF32, kFixed16, kInt8 };
-constexpr std::string_view kActivationNames[] = {"f32", "fixed16", "int8"};
+// Those of the CUDA device, with weights of any type:
+//   bf16x2   the sum of two bf16 values, 16 bits
+//   bf16     as engines for GPUs usually take them
+enum class Activations { kF32, kFixed16, kInt8, kBF16x2, kBF16 };
+constexpr std::string_view kActivationNames[] = {"f32", "fixed16", "int8", "bf16x2", "bf16"};
 
-// How the KV cache keeps a head's key or value: f32, or fixed16: of each kKvGroup values, 16-bit
-// whole numbers of the largest magnitude / 32767; half the size, and finer than bf16 by 2^7.
-enum class KvType { kF32, kFixed16 };
-constexpr std::string_view kKvTypeNames[] = {"f32", "fixed16"};
+// How the KV cache keeps a head's key or value: f32; fixed16: of each kKvGroup values, 16-bit whole
+// numbers of the largest magnitude / 32767; half the size, and finer than bf16 by 2^7; or bf16.
+// The CPU device has all three, the CUDA device the last.
+enum class KvType { kF32, kFixed16, kBF16 };
+constexpr std::string_view kKvTypeNames[] = {"f32", "fixed16", "bf16"};
 constexpr int kKvGroup = 32;
 
 // Where the keys and values of one layer are: page p of a sequence begins at pages[p] + offset.
 // Within it: keys [kv_heads][padded_dim][kPageTokens], values [kv_heads][kPageTokens][padded_dim];
-// then, for fixed16, f32 scales of keys and of values, [kv_heads][groups][kPageTokens] each.
+// then, for fixed16, f32 scales of keys and of values, [kv_heads][groups][kPageTokens] each. On the
+// CUDA device keys stand as values do.
 struct KvLayout {
   KvType type = KvType::kF32;
   int kv_heads = 0;
@@ -53,7 +62,7 @@ struct KvLayout {
   size_t value_scales(int head) const { return key_scales(kv_heads + head); }
   // Of one layer, a multiple of 64.
   size_t size_bytes() const {
-    const size_t bytes = type == KvType::kF32 ? key_scales(0) : key_scales(2 * kv_heads);
+    const size_t bytes = type == KvType::kFixed16 ? key_scales(2 * kv_heads) : key_scales(0);
     return (bytes + 63) / 64 * 64;
   }
 };
@@ -62,7 +71,19 @@ struct KvLayout {
 struct BatchRow {
   int32_t token;
   int32_t position;
-  std::byte* const* pages;  // the sequence's page table; covers `position`
+  std::byte* const* pages;  // the sequence's page table, in host memory; covers `position`
+};
+
+// One row of logits to draw from: what a draw is a function of, beside the logits.
+struct SampleRow {
+  const SamplingParams* params;
+  PhiloxKey key;
+  uint32_t position, sample_index;
+};
+
+struct SampledToken {
+  int32_t token = -1;  // -1: the logits hold a value that is not finite
+  double logprob = 0;  // natural log of its probability before temperature and truncation
 };
 
 enum class RopePairs { kHalves, kNeighbours };  // rotate (i, i + d/2) or (2i, 2i + 1)
@@ -87,15 +108,32 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  // 64-byte aligned memory that operations can use; zero.
-  using Buffer = std::unique_ptr<float[], void (*)(float*)>;
+  virtual std::string_view name() const = 0;  // of the device
+  // The first error of the device so far: what came after it means nothing.
+  virtual Status status() { return {}; }
+  // Memory that is free on the device.
+  virtual uint64_t free_bytes() const = 0;
+
+  // 64-byte aligned memory that operations can use; zero. Lives no longer than the device.
+  using Buffer = std::unique_ptr<float[], std::function<void(float*)>>;
   virtual Buffer allocate(size_t count) = 0;
+  // Between the host's memory and the device's. `from` may change once upload() has returned.
+  virtual void upload(const float* from, size_t count, float* to) = 0;
+  virtual void download(const float* from, size_t count, float* to) = 0;
+  // Within the device's.
+  virtual void copy(const std::byte* from, size_t bytes, std::byte* to) = 0;
   virtual std::unique_ptr<PackedWeight> pack(const Weight& weight) = 0;
   // What pack() will take.
   virtual size_t packed_bytes(const Weight& weight) const = 0;
 
-  // out[r] = table.row(tokens[r]);  out [rows, columns]; `table` is the file's, in host memory
-  virtual void embed(const Weight& table, std::span<const BatchRow> rows, float* out) = 0;
+  // The rows that embed, store_kv and attention work on until the next begin(); they must stay.
+  virtual void begin(std::span<const BatchRow> rows) = 0;
+  // out[r] = table.row(tokens[r]);  out [rows, columns]; `table` is the file's, in host memory, and
+  // `packed` what pack() made of it, or null where the device does not need that.
+  virtual void embed(const Weight& table, const PackedWeight* packed, float* out) = 0;
+  virtual bool packs_embedding() const = 0;
+  // out[i] = x[rows[i]];  x, out [.., width]; `rows` in host memory
+  virtual void gather(const float* x, std::span<const int> rows, int width, float* out) = 0;
   // out[r][i] = x[r][i] / sqrt(mean(x[r]²) + eps) · scale[i];  x, out [rows, width], may be equal
   virtual void rms_norm(const float* x, const float* scale, float eps, int rows, int width,
                         float* out) = 0;
@@ -111,18 +149,21 @@ class Ops {
   virtual void rope(float* q, float* k, const float* angles, int rows, int heads, int kv_heads,
                     int head_dim, RopePairs pairs) = 0;
   // Writes k, v [rows, kv_heads, head_dim] into the rows' pages, layer_offset bytes into them.
-  virtual void store_kv(const float* k, const float* v, std::span<const BatchRow> rows,
-                        const KvLayout& kv, size_t layer_offset) = 0;
+  virtual void store_kv(const float* k, const float* v, const KvLayout& kv,
+                        size_t layer_offset) = 0;
   // Causal attention of q [rows, heads, head_dim] over positions 0..position of each row's own
   // sequence; out [rows, heads, head_dim].
-  virtual void attention(const float* q, std::span<const BatchRow> rows, int heads,
-                         const KvLayout& kv, size_t layer_offset, float* out) = 0;
-  // out[i] = exp((x[i] - shift) · factor); returns the sum in f64, both in a fixed order.
-  virtual double exp_sum(const float* x, int count, float shift, float factor, float* out) = 0;
-  virtual float max(const float* x, int count) = 0;
-
-  // Runs body(0..count-1) on the device's threads; for work of the runtime between steps.
-  virtual void for_each(int count, const std::function<void(int)>& body) = 0;
+  virtual void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
+                         float* out) = 0;
+  // Draws a token from each row of logits [rows, vocab_size]: softmax(logits / temperature); the
+  // top_k best; the smallest set of the best whose probability reaches top_p, the token that
+  // crosses it included; those of at least min_p times the best one's probability; a draw from what
+  // is left, renormalised. Of equal probabilities the lower token id counts as better. `rows` and
+  // `out` are in host memory.
+  virtual void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows,
+                      SampledToken* out) = 0;
+  // x[r][i] −= log Σ_j exp(x[r][j]);  x [rows, width]
+  virtual void log_softmax(float* x, int rows, int width) = 0;
 };
 
 }  // namespace assay

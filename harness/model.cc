@@ -19,11 +19,9 @@ namespace {
 
 class LocalModelUnderTest : public ModelUnderTest {
  public:
-  LocalModelUnderTest(std::string name, const RunOptions& options, Thinking thinking,
-                      std::unique_ptr<LocalModel> model, std::unique_ptr<LocalEngine> engine)
+  LocalModelUnderTest(std::string name, Thinking thinking, std::unique_ptr<LocalModel> model,
+                      std::unique_ptr<LocalEngine> engine)
       : name_(std::move(name)),
-        activations_(options.activations),
-        kv_cache_(options.kv_cache),
         thinking_(thinking),
         model_(std::move(model)),
         engine_(std::move(engine)) {}
@@ -31,15 +29,18 @@ class LocalModelUnderTest : public ModelUnderTest {
   std::string name() const override { return name_; }
 
   OrderedJson identity() const override {
-    return {{"name", name_},
-            {"weights_sha256", model_->files.weights_sha256()},
-            {"tokenizer_sha256", model_->tokenizer.sha256()},
-            {"template_sha256", sha256_hex(model_->tokenizer.chat_template())},
-            {"think", thinking_ == Thinking::kOff  ? "off"
-                      : thinking_ == Thinking::kOn ? "on"
-                                                   : "auto"},
-            {"activations", activations_},
-            {"kv_cache", kv_cache_}};
+    OrderedJson identity = {{"name", name_},
+                            {"weights_sha256", model_->files.weights_sha256()},
+                            {"tokenizer_sha256", model_->tokenizer.sha256()},
+                            {"template_sha256", sha256_hex(model_->tokenizer.chat_template())},
+                            {"think", thinking_ == Thinking::kOff  ? "off"
+                                      : thinking_ == Thinking::kOn ? "on"
+                                                                   : "auto"},
+                            {"activations", engine_->activations()},
+                            {"kv_cache", engine_->kv_cache()}};
+    // Devices sum in orders of their own, so their tokens differ.
+    if (engine_->device() != "cpu") identity["device"] = engine_->device();
+    return identity;
   }
 
   Result<Prompt> prompt(const Suite& suite, const Item& item) const override {
@@ -50,7 +51,7 @@ class LocalModelUnderTest : public ModelUnderTest {
   LocalEngine* local_engine() override { return engine_.get(); }
 
  private:
-  std::string name_, activations_, kv_cache_;
+  std::string name_;
   Thinking thinking_;
   std::unique_ptr<LocalModel> model_;  // before the engine, which refers to it
   std::unique_ptr<LocalEngine> engine_;
@@ -101,13 +102,14 @@ std::optional<Thinking> parse_thinking(const std::string& text) {
   return std::nullopt;
 }
 
-// The place of `name` among `names`; an error names the flag and the choices.
+// The place of `name` among `names`, none for auto; an error names the flag and the choices.
 template <typename Enum>
-Result<Enum> parse_choice(const char* flag, const std::string& name,
-                          std::span<const std::string_view> names) {
+Result<std::optional<Enum>> parse_choice(const char* flag, const std::string& name,
+                                         std::span<const std::string_view> names) {
+  if (name == "auto") return std::optional<Enum>();
   const auto found = std::find(names.begin(), names.end(), name);
-  if (found != names.end()) return static_cast<Enum>(found - names.begin());
-  return Error{fmt::format("{} {}: must be one of {}", flag, name, fmt::join(names, ", "))};
+  if (found != names.end()) return std::optional(static_cast<Enum>(found - names.begin()));
+  return Error{fmt::format("{} {}: must be auto or one of {}", flag, name, fmt::join(names, ", "))};
 }
 
 Result<std::unique_ptr<ModelUnderTest>> open_replay(const std::string& folder) {
@@ -153,8 +155,10 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   }
   ASSAY_TRY(std::unique_ptr<LocalModel> model, LocalModel::open(path));
   LocalEngineOptions engine_options;
-  engine_options.cpu = {options.threads, options.cpu_isa, Activations::kF32};
-  ASSAY_TRY(engine_options.cpu.activations,
+  engine_options.device = options.device;
+  engine_options.threads = options.threads;
+  engine_options.cpu_isa = options.cpu_isa;
+  ASSAY_TRY(engine_options.activations,
             parse_choice<Activations>("--activations", options.activations, kActivationNames));
   ASSAY_TRY(engine_options.kv_cache,
             parse_choice<KvType>("--kv-cache", options.kv_cache, kKvTypeNames));
@@ -163,7 +167,7 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   ASSAY_TRY(std::unique_ptr<LocalEngine> engine, LocalEngine::create(*model, engine_options));
   const std::string shown = name == "builtin" ? name : model->files.name;
   return std::unique_ptr<ModelUnderTest>(
-      new LocalModelUnderTest(shown, options, *thinking, std::move(model), std::move(engine)));
+      new LocalModelUnderTest(shown, *thinking, std::move(model), std::move(engine)));
 }
 
 }  // namespace assay

@@ -23,7 +23,8 @@ struct RunOptions {
   int batch_size = 64;
   double kv_cache_gib = 0;
   std::string cpu_isa = "auto";
-  std::string activations = "fixed16", kv_cache = "fixed16";  // see engine/ops.h
+  std::string device = "auto";                          // see engine/runtime/local_engine.h
+  std::string activations = "auto", kv_cache = "auto";  // see engine/ops.h
   bool dry_run = false;
   std::string config;  // --config; its flags are already among the others
 };

@@ -226,7 +226,13 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->multi_option_policy(last);
   command
       ->add_option("--kv-cache-gib", o.kv_cache_gib,
-                   "Memory of the KV cache; 0: half of what is available")
+                   "Memory of the KV cache; 0: half of what is available, 90 % of a GPU's")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--device", o.device,
+                   "auto (a GPU if there is one), cpu, cuda, cuda:N, or simt: the GPU's kernels, "
+                   "emulated, for tests")
       ->capture_default_str()
       ->multi_option_policy(last);
   command
@@ -236,13 +242,15 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->multi_option_policy(last);
   command
       ->add_option("--activations", o.activations,
-                   "Arithmetic with quantized weights: fixed16 (fast, within 1e-3 of f32), f32, or "
-                   "int8 (as coarse as llama.cpp's)")
+                   "Arithmetic of products; on the CPU with quantized weights fixed16 (auto; fast, "
+                   "within 1e-3 of f32), f32, or int8 (as coarse as llama.cpp's), on a GPU bf16x2 "
+                   "(auto; 16 bits) or bf16")
       ->capture_default_str()
       ->multi_option_policy(last);
   command
       ->add_option("--kv-cache", o.kv_cache,
-                   "Storage of keys and values: fixed16, or f32, twice the size")
+                   "Storage of keys and values: on the CPU fixed16 (auto), f32, twice the size, or "
+                   "bf16, as on a GPU")
       ->capture_default_str()
       ->multi_option_policy(last);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/half.h"
+
 namespace assay {
 namespace {
 
@@ -41,10 +43,15 @@ struct CpuAttention::Unit {
   KvPage page(int row, int index) const {
     const std::byte* layer = rows[row].pages[index] + layer_offset;
     const auto scales = [&](size_t offset) {
-      return kv.type == KvType::kF32 ? nullptr : reinterpret_cast<const float*>(layer + offset);
+      const bool has_scales = kv.type == KvType::kFixed16;
+      return has_scales ? reinterpret_cast<const float*>(layer + offset) : nullptr;
     };
-    return {layer + kv.keys(head), layer + kv.values(head), scales(kv.key_scales(head)),
-            scales(kv.value_scales(head)), 0};
+    return {kv.type,
+            layer + kv.keys(head),
+            layer + kv.values(head),
+            scales(kv.key_scales(head)),
+            scales(kv.value_scales(head)),
+            0};
   }
   // Positions of page `index` that the row sees.
   int tokens(int row, int index) const {
@@ -96,6 +103,15 @@ void CpuAttention::store_row(const float* k, const float* v, const BatchRow& row
     auto* keys = reinterpret_cast<float*>(layer + kv.keys(head));
     for (int d = 0; d < dim; ++d) keys[d * kPageTokens + slot] = k[d];
     std::copy_n(v, dim, reinterpret_cast<float*>(layer + kv.values(head)) + slot * kv.padded_dim());
+    return;
+  }
+  if (kv.type == KvType::kBF16) {
+    auto* bf16_keys = reinterpret_cast<uint16_t*>(layer + kv.keys(head));
+    auto* bf16_values = reinterpret_cast<uint16_t*>(layer + kv.values(head));
+    for (int d = 0; d < dim; ++d) {
+      bf16_keys[d * kPageTokens + slot] = float_to_bf16(k[d]);
+      bf16_values[slot * kv.padded_dim() + d] = float_to_bf16(v[d]);
+    }
     return;
   }
   auto* keys = reinterpret_cast<int16_t*>(layer + kv.keys(head));

@@ -3,13 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <fstream>
 #include <new>
+#include <sstream>
 #include <thread>
 
 #include "engine/cpu/attention.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/matmul.h"
+#include "engine/cpu/sampler.h"
 #include "engine/cpu/team.h"
 #include "harness/base/check.h"
 
@@ -22,13 +26,37 @@ class CpuOps : public Ops {
       : kernels_(kernels),
         team_(threads),
         matmul_(kernels, team_, activations),
-        attention_(kernels, team_) {}
+        attention_(kernels, team_),
+        sampler_(kernels) {}
+
+  std::string_view name() const override { return "cpu"; }
+
+  uint64_t free_bytes() const override {
+    std::ifstream info("/proc/meminfo");
+    std::string line;
+    while (std::getline(info, line)) {
+      if (!line.starts_with("MemAvailable:")) continue;
+      std::istringstream fields(line.substr(13));
+      uint64_t kib = 0;
+      fields >> kib;
+      return kib * 1024;
+    }
+    return uint64_t{8} << 30;
+  }
 
   Buffer allocate(size_t count) override {
     constexpr std::align_val_t kAlignment{64};
     auto* data = static_cast<float*>(::operator new(count * sizeof(float), kAlignment));
     std::memset(data, 0, count * sizeof(float));
     return Buffer(data, [](float* at) { ::operator delete(at, kAlignment); });
+  }
+
+  void upload(const float* from, size_t count, float* to) override { std::copy_n(from, count, to); }
+  void download(const float* from, size_t count, float* to) override {
+    std::copy_n(from, count, to);
+  }
+  void copy(const std::byte* from, size_t bytes, std::byte* to) override {
+    std::memcpy(to, from, bytes);
   }
 
   std::unique_ptr<PackedWeight> pack(const Weight& weight) override {
@@ -39,10 +67,20 @@ class CpuOps : public Ops {
     return CpuWeight::size_bytes(PackFormat(weight.dtype), weight.rows, weight.columns);
   }
 
-  void embed(const Weight& table, std::span<const BatchRow> rows, float* out) override {
-    for (size_t r = 0; r < rows.size(); ++r) {
-      CHECK(rows[r].token >= 0 && rows[r].token < table.rows);
-      dequantize(table.dtype, table.row(rows[r].token), table.columns, out + r * table.columns);
+  void begin(std::span<const BatchRow> rows) override { rows_ = rows; }
+
+  bool packs_embedding() const override { return false; }  // it is read a row at a time
+
+  void embed(const Weight& table, const PackedWeight*, float* out) override {
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      CHECK(rows_[r].token >= 0 && rows_[r].token < table.rows);
+      dequantize(table.dtype, table.row(rows_[r].token), table.columns, out + r * table.columns);
+    }
+  }
+
+  void gather(const float* x, std::span<const int> rows, int width, float* out) override {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      std::copy_n(x + int64_t{rows[i]} * width, width, out + i * width);
     }
   }
 
@@ -78,24 +116,32 @@ class CpuOps : public Ops {
     });
   }
 
-  void store_kv(const float* k, const float* v, std::span<const BatchRow> rows, const KvLayout& kv,
-                size_t layer_offset) override {
-    attention_.store(k, v, rows, kv, layer_offset);
+  void store_kv(const float* k, const float* v, const KvLayout& kv, size_t layer_offset) override {
+    attention_.store(k, v, rows_, kv, layer_offset);
   }
 
-  void attention(const float* q, std::span<const BatchRow> rows, int heads, const KvLayout& kv,
-                 size_t layer_offset, float* out) override {
-    attention_.run(q, rows, heads, kv, layer_offset, out);
+  void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
+                 float* out) override {
+    attention_.run(q, rows_, heads, kv, layer_offset, out);
   }
 
-  double exp_sum(const float* x, int count, float shift, float factor, float* out) override {
-    return kernels_.exp_sum(x, count, shift, factor, out);
+  void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows,
+              SampledToken* out) override {
+    team_.for_each(static_cast<int64_t>(rows.size()), [&](int64_t r) {
+      thread_local Sampler::Scratch scratch;
+      out[r] = sampler_.sample(logits + r * vocab_size, vocab_size, rows[r], scratch);
+    });
   }
 
-  float max(const float* x, int count) override { return kernels_.max(x, count); }
-
-  void for_each(int count, const std::function<void(int)>& body) override {
-    team_.for_each(count, [&body](int64_t i) { body(static_cast<int>(i)); });
+  void log_softmax(float* x, int rows, int width) override {
+    team_.for_each(rows, [&](int64_t r) {
+      thread_local std::vector<float> scratch;
+      scratch.resize(static_cast<size_t>(width));
+      float* row = x + r * width;
+      const float best = kernels_.max(row, width);
+      const double log_total = std::log(kernels_.exp_sum(row, width, best, 1.0f, scratch.data()));
+      for (int i = 0; i < width; ++i) row[i] = static_cast<float>(row[i] - best - log_total);
+    });
   }
 
  private:
@@ -127,6 +173,8 @@ class CpuOps : public Ops {
   WeightArena arena_;
   Matmul matmul_;
   CpuAttention attention_;
+  Sampler sampler_;
+  std::span<const BatchRow> rows_;
 };
 
 Result<const CpuKernels*> find_kernels(const std::string& isa) {

@@ -88,8 +88,9 @@ struct alignas(64) IntScratch {
   float scales[kIntChunk / 16 * kTileColumns], mins[kIntChunk / 16 * kTileColumns];
 };
 
-// What one page holds of a head, see KvLayout; scales are null in an f32 cache.
+// What one page holds of a head, see KvLayout; scales are null but in a fixed16 cache.
 struct KvPage {
+  KvType type;
   const std::byte *keys, *values;
   const float *key_scales, *value_scales;
   int left;  // pages that stand after this one in memory, to be asked for in time

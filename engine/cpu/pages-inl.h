@@ -31,6 +31,12 @@ constexpr int kVectors = 1, kFewPages = 1, kManyPages = 1;
 
 HWY_INLINE Part load_cached(const float* at) { return part_load(at); }
 HWY_INLINE Part load_cached(const int16_t* at) { return load_whole(at); }
+struct Bf16 {
+  uint16_t bits;
+};
+HWY_INLINE Part load_cached(const Bf16* at) {
+  return load_bf16(reinterpret_cast<const uint8_t*>(at));
+}
 
 // Scores kCount vectors against kPages pages. The page after them is asked for meanwhile.
 template <int kCount, int kPages, typename T>
@@ -166,14 +172,17 @@ HWY_INLINE void mix_pages_of(std::span<const KvPage> pages, const float* p, int6
 
 inline void score_pages(std::span<const KvPage> pages, const float* q, int vectors, int head_dim,
                         float* scores, int64_t stride) {
-  const auto score =
-      pages[0].key_scales == nullptr ? score_pages_of<float> : score_pages_of<int16_t>;
+  const auto score = pages[0].type == KvType::kF32       ? score_pages_of<float>
+                     : pages[0].type == KvType::kFixed16 ? score_pages_of<int16_t>
+                                                         : score_pages_of<Bf16>;
   score(pages, q, vectors, head_dim, scores, stride);
 }
 
 inline void mix_pages(std::span<const KvPage> pages, const float* p, int64_t p_stride, int vectors,
                       int padded_dim, int last_tokens, float* out, bool add) {
-  const auto mix = pages[0].value_scales == nullptr ? mix_pages_of<float> : mix_pages_of<int16_t>;
+  const auto mix = pages[0].type == KvType::kF32       ? mix_pages_of<float>
+                   : pages[0].type == KvType::kFixed16 ? mix_pages_of<int16_t>
+                                                       : mix_pages_of<Bf16>;
   mix(pages, p, p_stride, vectors, padded_dim, last_tokens, out, add);
 }
 

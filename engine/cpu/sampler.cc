@@ -1,4 +1,4 @@
-#include "engine/runtime/sampler.h"
+#include "engine/cpu/sampler.h"
 
 #include <algorithm>
 #include <cmath>
@@ -97,14 +97,14 @@ int32_t draw(const float* weights, const std::vector<int32_t>& kept, double unif
 
 }  // namespace
 
-SampledToken Sampler::sample(const float* logits, int vocab_size, const SamplingParams& params,
-                             PhiloxKey key, uint32_t position, uint32_t sample_index,
+SampledToken Sampler::sample(const float* logits, int vocab_size, const SampleRow& row,
                              Scratch& scratch) const {
-  const float best = ops_.max(logits, vocab_size);
+  const SamplingParams& params = *row.params;
+  const float best = kernels_.max(logits, vocab_size);
   if (!std::isfinite(best)) return {};
   scratch.weights.resize(static_cast<size_t>(vocab_size));
   float* weights = scratch.weights.data();
-  const double untempered = ops_.exp_sum(logits, vocab_size, best, 1.0f, weights);
+  const double untempered = kernels_.exp_sum(logits, vocab_size, best, 1.0f, weights);
   if (!std::isfinite(untempered)) return {};
   SampledToken sampled;
   if (params.temperature == 0) {
@@ -113,7 +113,7 @@ SampledToken Sampler::sample(const float* logits, int vocab_size, const Sampling
     double total = untempered;
     if (params.temperature != 1) {
       const float factor = static_cast<float>(1.0 / params.temperature);
-      total = ops_.exp_sum(logits, vocab_size, best, factor, weights);
+      total = kernels_.exp_sum(logits, vocab_size, best, factor, weights);
     }
     if (params.top_k == 0 && params.top_p >= 1) {
       collect(scratch.weights, vocab_size, 0.0f, scratch.kept);
@@ -124,8 +124,8 @@ SampledToken Sampler::sample(const float* logits, int vocab_size, const Sampling
       const float floor = static_cast<float>(params.min_p);  // the best weight is 1
       std::erase_if(scratch.kept, [&](int32_t id) { return weights[id] < floor; });
     }
-    const PhiloxCounter counter = {position, sample_index, 0, 0};
-    sampled.token = draw(weights, scratch.kept, philox_uniform(counter, key));
+    const PhiloxCounter counter = {row.position, row.sample_index, 0, 0};
+    sampled.token = draw(weights, scratch.kept, philox_uniform(counter, row.key));
   }
   sampled.logprob = static_cast<double>(logits[sampled.token] - best) - std::log(untempered);
   return sampled;

@@ -3,13 +3,6 @@
 #include <algorithm>
 
 namespace assay {
-namespace {
-
-const float* data_or_null(const std::vector<float>& values) {
-  return values.empty() ? nullptr : values.data();
-}
-
-}  // namespace
 
 Transformer::Transformer(const ModelConfig& config, const ModelWeights& weights, Ops& ops,
                          KvType kv_type)
@@ -27,15 +20,32 @@ void Transformer::load() {
   for (const LayerWeights& layer : weights_.layers) {
     layers_.push_back({ops_.pack(layer.q), ops_.pack(layer.k), ops_.pack(layer.v),
                        ops_.pack(layer.output), ops_.pack(layer.gate), ops_.pack(layer.up),
-                       ops_.pack(layer.down)});
+                       ops_.pack(layer.down), upload(layer.attention_norm), upload(layer.ffn_norm),
+                       upload(layer.q_norm), upload(layer.k_norm), upload(layer.q_bias),
+                       upload(layer.k_bias), upload(layer.v_bias)});
     drop_pages();
   }
+  output_norm_ = upload(weights_.output_norm);
   lm_head_ = ops_.pack(weights_.lm_head);
+  if (ops_.packs_embedding()) {
+    if (!shares_embedding()) own_embedding_ = ops_.pack(weights_.embedding);
+    embedding_ = own_embedding_ ? own_embedding_.get() : lm_head_.get();
+  }
   drop_pages();
+}
+
+const float* Transformer::upload(const std::vector<float>& values) {
+  if (values.empty()) return nullptr;
+  vectors_.push_back(ops_.allocate(values.size()));
+  ops_.upload(values.data(), values.size(), vectors_.back().get());
+  return vectors_.back().get();
 }
 
 size_t Transformer::packed_bytes() const {
   size_t bytes = ops_.packed_bytes(weights_.lm_head);
+  if (ops_.packs_embedding() && !shares_embedding()) {
+    bytes += ops_.packed_bytes(weights_.embedding);
+  }
   for (const LayerWeights& layer : weights_.layers) {
     for (const Weight* weight :
          {&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down}) {
@@ -65,6 +75,7 @@ void Transformer::reserve(int rows) {
   gate_ = allocate(config_.ffn_width);
   up_ = allocate(config_.ffn_width);
   angles_ = allocate(config_.head_dim);
+  host_angles_.resize(static_cast<size_t>(rows) * config_.head_dim);
 }
 
 void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> wanted,
@@ -73,58 +84,53 @@ void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> w
   load();
   reserve(count);
   for (int r = 0; r < count; ++r) {
-    rope_.fill(rows[r].position, angles_ + int64_t{r} * config_.head_dim);
+    rope_.fill(rows[r].position, host_angles_.data() + int64_t{r} * config_.head_dim);
   }
-  ops_.embed(weights_.embedding, rows, x_);  // x [rows, width]
+  ops_.begin(rows);
+  ops_.upload(host_angles_.data(), static_cast<size_t>(count) * config_.head_dim, angles_);
+  ops_.embed(weights_.embedding, embedding_, x_);  // x [rows, width]
   for (int i = 0; i < config_.layers; ++i) {
-    attention_block(i, rows);
+    attention_block(i, count);
     ffn_block(i, count);
   }
   if (wanted.empty()) return;
   const int width = config_.width;
-  for (size_t i = 0; i < wanted.size(); ++i) {  // gather the rows that somebody reads
-    std::copy_n(x_ + int64_t{wanted[i]} * width, width, projected_ + i * width);
-  }
+  ops_.gather(x_, wanted, width, projected_);  // the rows that somebody reads
   const int out_rows = static_cast<int>(wanted.size());
-  ops_.rms_norm(projected_, weights_.output_norm.data(), config_.norm_eps, out_rows, width,
-                normed_);
+  ops_.rms_norm(projected_, output_norm_, config_.norm_eps, out_rows, width, normed_);
   const Product head[] = {{lm_head_.get(), nullptr, logits}};  // [wanted, vocab_size]
   ops_.matmul(normed_, out_rows, head);
 }
 
-void Transformer::attention_block(int index, std::span<const BatchRow> rows) {
-  const LayerWeights& layer = weights_.layers[index];
-  const PackedLayer& packed = layers_[index];
-  const int count = static_cast<int>(rows.size());
+void Transformer::attention_block(int index, int rows) {
+  const PackedLayer& layer = layers_[index];
   const int heads = config_.heads, kv_heads = config_.kv_heads, dim = config_.head_dim;
   const size_t offset = kv_.size_bytes() * index;
-  ops_.rms_norm(x_, layer.attention_norm.data(), config_.norm_eps, count, config_.width, normed_);
-  const Product qkv[] = {
-      {packed.q.get(), data_or_null(layer.q_bias), q_},  // [rows, heads·head_dim]
-      {packed.k.get(), data_or_null(layer.k_bias), k_},  // [rows, kv_heads·head_dim]
-      {packed.v.get(), data_or_null(layer.v_bias), v_}};
-  ops_.matmul(normed_, count, qkv);
-  if (!layer.q_norm.empty()) {  // each head by itself
-    ops_.rms_norm(q_, layer.q_norm.data(), config_.norm_eps, count * heads, dim, q_);
-    ops_.rms_norm(k_, layer.k_norm.data(), config_.norm_eps, count * kv_heads, dim, k_);
+  ops_.rms_norm(x_, layer.attention_norm, config_.norm_eps, rows, config_.width, normed_);
+  const Product qkv[] = {{layer.q.get(), layer.q_bias, q_},  // [rows, heads·head_dim]
+                         {layer.k.get(), layer.k_bias, k_},  // [rows, kv_heads·head_dim]
+                         {layer.v.get(), layer.v_bias, v_}};
+  ops_.matmul(normed_, rows, qkv);
+  if (layer.q_norm != nullptr) {  // each head by itself
+    ops_.rms_norm(q_, layer.q_norm, config_.norm_eps, rows * heads, dim, q_);
+    ops_.rms_norm(k_, layer.k_norm, config_.norm_eps, rows * kv_heads, dim, k_);
   }
-  ops_.rope(q_, k_, angles_, count, heads, kv_heads, dim, config_.rope_pairs);
-  ops_.store_kv(k_, v_, rows, kv_, offset);
-  ops_.attention(q_, rows, heads, kv_, offset, attended_);
-  const Product output[] = {{packed.output.get(), nullptr, projected_}};  // [rows, width]
-  ops_.matmul(attended_, count, output);
-  ops_.add(x_, projected_, count, config_.width);
+  ops_.rope(q_, k_, angles_, rows, heads, kv_heads, dim, config_.rope_pairs);
+  ops_.store_kv(k_, v_, kv_, offset);
+  ops_.attention(q_, heads, kv_, offset, attended_);
+  const Product output[] = {{layer.output.get(), nullptr, projected_}};  // [rows, width]
+  ops_.matmul(attended_, rows, output);
+  ops_.add(x_, projected_, rows, config_.width);
 }
 
 void Transformer::ffn_block(int index, int rows) {
-  const PackedLayer& packed = layers_[index];
-  ops_.rms_norm(x_, weights_.layers[index].ffn_norm.data(), config_.norm_eps, rows, config_.width,
-                normed_);
-  const Product gate_up[] = {{packed.gate.get(), nullptr, gate_},  // [rows, ffn_width]
-                             {packed.up.get(), nullptr, up_}};
+  const PackedLayer& layer = layers_[index];
+  ops_.rms_norm(x_, layer.ffn_norm, config_.norm_eps, rows, config_.width, normed_);
+  const Product gate_up[] = {{layer.gate.get(), nullptr, gate_},  // [rows, ffn_width]
+                             {layer.up.get(), nullptr, up_}};
   ops_.matmul(normed_, rows, gate_up);
   ops_.swiglu(gate_, up_, rows, config_.ffn_width);
-  const Product down[] = {{packed.down.get(), nullptr, projected_}};  // [rows, width]
+  const Product down[] = {{layer.down.get(), nullptr, projected_}};  // [rows, width]
   ops_.matmul(gate_, rows, down);
   ops_.add(x_, projected_, rows, config_.width);
 }

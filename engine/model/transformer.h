@@ -34,9 +34,13 @@ class Transformer {
   using Packed = std::unique_ptr<PackedWeight>;
   struct PackedLayer {
     Packed q, k, v, output, gate, up, down;
+    // Null where the model has none.
+    const float *attention_norm, *ffn_norm, *q_norm, *k_norm, *q_bias, *k_bias, *v_bias;
   };
 
-  void attention_block(int index, std::span<const BatchRow> rows);
+  bool shares_embedding() const { return weights_.embedding.data == weights_.lm_head.data; }
+  const float* upload(const std::vector<float>& values);
+  void attention_block(int index, int rows);
   void ffn_block(int index, int rows);
   void reserve(int rows);
 
@@ -47,6 +51,11 @@ class Transformer {
   RopeTable rope_;
   std::vector<PackedLayer> layers_;
   Packed lm_head_;
+  Packed own_embedding_;  // unless it is the lm_head's, or not packed
+  const PackedWeight* embedding_ = nullptr;
+  const float* output_norm_ = nullptr;
+  std::vector<Ops::Buffer> vectors_;  // norms and biases
+  std::vector<float> host_angles_;
   int capacity_ = 0;
   // x, normed, projected [rows, width]; q, attended [rows, heads·head_dim];
   // k, v [rows, kv_heads·head_dim]; gate, up [rows, ffn_width]; angles [rows, head_dim]

@@ -1,6 +1,5 @@
 #include "engine/runtime/kv_cache.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "harness/base/check.h"
@@ -28,7 +27,7 @@ void KvCache::release(int page) {
   --used_;
 }
 
-void KvCache::copy(int from, int to) { std::copy_n(data(from), page_bytes_, data(to)); }
+void KvCache::copy(int from, int to) { ops_.copy(data(from), page_bytes_, data(to)); }
 
 PageTable& PageTable::operator=(PageTable&& other) noexcept {
   std::swap(cache_, other.cache_);

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "engine/cpu/cpu_ops.h"
 #include "engine/engine.h"
 #include "engine/model/weights.h"
 #include "engine/runtime/scheduler.h"
@@ -25,10 +24,13 @@ struct LocalModel {
 };
 
 struct LocalEngineOptions {
-  CpuOptions cpu;
+  std::string device = "cpu";  // auto, cpu, cuda, cuda:N, simt
+  int threads = 0;             // of the CPU; 0: one for each core
+  std::string cpu_isa = "auto";
+  std::optional<Activations> activations;  // none: the device's own choice
+  std::optional<KvType> kv_cache;          // none: the device's own choice
   int batch_size = 64;
-  KvType kv_cache = KvType::kFixed16;
-  double kv_cache_gib = 0;  // 0: half of the memory that is available
+  double kv_cache_gib = 0;  // 0: half of the CPU's memory that is available, or 90 % of a GPU's
 };
 
 class LocalEngine : public Engine {
@@ -45,6 +47,11 @@ class LocalEngine : public Engine {
   // [tokens, vocab_size]. For tests and checks; holds it all in memory.
   Result<std::vector<float>> logprobs(std::span<const int32_t> tokens);
 
+  // What the tokens depend on, beside the model.
+  std::string_view device() const { return ops_->name(); }
+  std::string_view activations() const { return kActivationNames[static_cast<int>(activations_)]; }
+  std::string_view kv_cache() const { return kKvTypeNames[static_cast<int>(kv_type_)]; }
+
   // Of the weights as the device keeps them.
   uint64_t weights_bytes() const { return transformer_.packed_bytes(); }
   // Size of the KV cache when it is full.
@@ -54,10 +61,13 @@ class LocalEngine : public Engine {
   uint64_t logits_bytes() const;
 
  private:
-  LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, const LocalEngineOptions& options);
+  LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, Activations activations,
+              KvType kv_type, const LocalEngineOptions& options);
 
   const LocalModel& model_;
   std::unique_ptr<Ops> ops_;
+  Activations activations_;
+  KvType kv_type_;
   Transformer transformer_;
   SchedulerOptions scheduler_options_;
   EngineStats stats_;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "harness/base/check.h"
 #include "harness/base/text.h"
@@ -23,7 +22,6 @@ Scheduler::Scheduler(Transformer& model, Ops& ops, const Tokenizer& tokenizer,
       options_(options),
       stats_(stats),
       cache_(ops, model.page_bytes(), options.max_pages),
-      sampler_(ops),
       logits_(ops.allocate(static_cast<size_t>(options.batch_size) * model.config().vocab_size)) {}
 
 Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop) {
@@ -36,6 +34,7 @@ Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::at
     }
     reserve_step();
     step();
+    ASSAY_TRY_STATUS(ops_.status());
     ASSAY_TRY_STATUS(deliver_finished(sink));
   }
   active_.clear();
@@ -88,7 +87,12 @@ Status Scheduler::admit(RequestSource& source, CompletionSink& sink,
       continue;
     }
     if (sequence->tokens.empty()) {
-      accept_token(*sequence, sample(*sequence, sequence->group->logits.data()));
+      const SampleRow row = sample_row(*sequence);
+      SampledToken sampled;
+      ops_.sample(sequence->group->logits.get(), model_.config().vocab_size, std::span(&row, 1),
+                  &sampled);
+      ASSAY_TRY_STATUS(ops_.status());
+      accept_token(*sequence, sampled);
     }
     active_.push_back(std::move(sequence));
     stats_.active_sequences = active_.size();
@@ -137,14 +141,14 @@ std::shared_ptr<Scheduler::PromptGroup> Scheduler::prefill(
     recent_ = group;
     return group;
   }
-  auto group = std::make_shared<PromptGroup>(cache_);
+  auto group = std::make_shared<PromptGroup>(
+      cache_, ops_.allocate(static_cast<size_t>(model_.config().vocab_size)));
   group->prompt = prompt;  // keeps the map's key alive
   const int tokens = static_cast<int>(prompt->token_ids.size());
   while (!group->pages.grow_to(tokens)) {
     if (!drop_idle_prompt()) return nullptr;
   }
-  group->logits.resize(static_cast<size_t>(model_.config().vocab_size));
-  run_rows(prompt->token_ids, 0, group->pages, group->logits.data());
+  run_rows(prompt->token_ids, 0, group->pages, group->logits.get());
   stats_.prefill_tokens += tokens;
   std::erase_if(groups_, [](const auto& entry) { return entry.second.expired(); });
   groups_[prompt.get()] = group;
@@ -212,21 +216,17 @@ void Scheduler::step() {
   if (rows_.empty()) return;
   model_.forward(rows_, wanted_, logits_.get());
   ++stats_.steps;
-  const int64_t vocab_size = model_.config().vocab_size;
+  sample_rows_.clear();
+  for (const Sequence* sequence : running_) sample_rows_.push_back(sample_row(*sequence));
   sampled_.resize(running_.size());
-  const auto sample_one = [&](int i) {
-    sampled_[i] = sample(*running_[i], logits_.get() + i * vocab_size);
-  };
-  ops_.for_each(static_cast<int>(running_.size()), std::ref(sample_one));
+  ops_.sample(logits_.get(), model_.config().vocab_size, sample_rows_, sampled_.data());
   for (size_t i = 0; i < running_.size(); ++i) accept_token(*running_[i], sampled_[i]);
 }
 
-SampledToken Scheduler::sample(const Sequence& sequence, const float* logits) const {
-  thread_local Sampler::Scratch scratch;
+SampleRow Scheduler::sample_row(const Sequence& sequence) {
   const Request& request = sequence.request;
-  return sampler_.sample(logits, model_.config().vocab_size, *request.sampling, request.key,
-                         static_cast<uint32_t>(sequence.tokens.size()),
-                         static_cast<uint32_t>(request.id.sample_index), scratch);
+  return {request.sampling.get(), request.key, static_cast<uint32_t>(sequence.tokens.size()),
+          static_cast<uint32_t>(request.id.sample_index)};
 }
 
 void Scheduler::accept_token(Sequence& sequence, const SampledToken& sampled) {

@@ -12,7 +12,6 @@
 #include "engine/engine.h"
 #include "engine/model/transformer.h"
 #include "engine/runtime/kv_cache.h"
-#include "engine/runtime/sampler.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace assay {
@@ -35,10 +34,10 @@ class Scheduler {
  private:
   // A prompt that has been prefilled: its pages, and the logits that follow it.
   struct PromptGroup {
-    explicit PromptGroup(KvCache& cache) : pages(cache) {}
+    PromptGroup(KvCache& cache, Ops::Buffer buffer) : pages(cache), logits(std::move(buffer)) {}
     std::shared_ptr<const Prompt> prompt;
     PageTable pages;
-    std::vector<float> logits;
+    Ops::Buffer logits;  // [vocab_size]
   };
 
   struct Sequence {
@@ -77,7 +76,7 @@ class Scheduler {
   void find_stop_string(Sequence& sequence, size_t new_bytes);
   Status deliver_finished(CompletionSink& sink);
   Status deliver(Sequence& sequence, CompletionSink& sink);
-  SampledToken sample(const Sequence& sequence, const float* logits) const;
+  static SampleRow sample_row(const Sequence& sequence);
 
   Transformer& model_;
   Ops& ops_;
@@ -85,7 +84,6 @@ class Scheduler {
   SchedulerOptions options_;
   EngineStats& stats_;
   KvCache cache_;
-  Sampler sampler_;
   std::vector<SequencePtr> active_;  // in order of admission
   std::deque<SequencePtr> preempted_;
   std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
@@ -95,6 +93,7 @@ class Scheduler {
   std::vector<BatchRow> rows_;
   std::vector<int> wanted_;
   std::vector<Sequence*> running_;
+  std::vector<SampleRow> sample_rows_;
   std::vector<SampledToken> sampled_;
 };
 

@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "engine/cpu/cpu_ops.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/local_engine.h"
-#include "engine/runtime/sampler.h"
 #include "harness/base/resources.h"
 
 namespace assay {
@@ -64,37 +64,33 @@ void EngineDecode(benchmark::State& state) {
   KvCache cache(*bench.ops, bench.transformer->page_bytes(), 1 << 24);
   PageTable shared(cache);
   shared.grow_to(prompt);
-  std::vector<float> logits(static_cast<size_t>(sequences) * vocab_size);
+  const auto logits = bench.ops->allocate(static_cast<size_t>(sequences) * vocab_size);
   const int last = prompt - 1;
   bench.transformer->forward(prompt_rows(shared, prompt, vocab_size), std::span(&last, 1),
-                             logits.data());
-  const Sampler sampler(*bench.ops);
-  SamplingParams sampling;
+                             logits.get());
+  const SamplingParams sampling;
   std::vector<int> wanted(static_cast<size_t>(sequences));
-  std::vector<int32_t> tokens(wanted.size());
+  std::vector<SampledToken> tokens(wanted.size());
+  std::vector<SampleRow> samples;
   for (auto _ : state) {
     std::vector<PageTable> tables;
     std::vector<BatchRow> rows;
     for (int s = 0; s < sequences; ++s) {
       wanted[s] = s;
-      tokens[s] = s % vocab_size;
+      tokens[s].token = s % vocab_size;
       tables.emplace_back(cache).share_prefix(shared, prompt);
     }
     for (int step = 0; step < generated; ++step) {
       rows.clear();
+      samples.clear();
       for (int s = 0; s < sequences; ++s) {
         tables[s].grow_to(prompt + step + 1);
-        rows.push_back({tokens[s], prompt + step, tables[s].data()});
+        rows.push_back({tokens[s].token, prompt + step, tables[s].data()});
+        samples.push_back(
+            {&sampling, {1, 2}, static_cast<uint32_t>(step), static_cast<uint32_t>(s)});
       }
-      bench.transformer->forward(rows, wanted, logits.data());
-      bench.ops->for_each(sequences, [&](int s) {
-        thread_local Sampler::Scratch scratch;
-        tokens[s] =
-            sampler
-                .sample(logits.data() + int64_t{s} * vocab_size, vocab_size, sampling, {1, 2},
-                        static_cast<uint32_t>(step), static_cast<uint32_t>(s), scratch)
-                .token;
-      });
+      bench.transformer->forward(rows, wanted, logits.get());
+      bench.ops->sample(logits.get(), vocab_size, samples, tokens.data());
     }
   }
   state.SetItemsProcessed(state.iterations() * sequences * generated);
@@ -115,11 +111,11 @@ void EnginePrefill(benchmark::State& state) {
   KvCache cache(*bench.ops, bench.transformer->page_bytes(), 1 << 24);
   PageTable pages(cache);
   pages.grow_to(prompt);
-  std::vector<float> logits(static_cast<size_t>(vocab_size));
+  const auto logits = bench.ops->allocate(static_cast<size_t>(vocab_size));
   const int last = prompt - 1;
   for (auto _ : state) {
     bench.transformer->forward(prompt_rows(pages, prompt, vocab_size), std::span(&last, 1),
-                               logits.data());
+                               logits.get());
   }
   state.SetItemsProcessed(state.iterations() * prompt);
 }

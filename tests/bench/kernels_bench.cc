@@ -5,15 +5,14 @@
 
 #include "engine/cpu/cpu_ops.h"
 #include "engine/cpu/int_rows.h"
-#include "engine/runtime/sampler.h"
+#include "engine/cpu/sampler.h"
 
 namespace assay {
 namespace {
 
 // One row of logits as a language model gives them: few likely tokens in a large vocabulary.
 void sample_row(benchmark::State& state) {
-  const auto ops = make_cpu_ops({1, "auto"});
-  const Sampler sampler(**ops);
+  const Sampler sampler(*cpu_kernels("auto"));
   std::mt19937 rng(1);
   std::normal_distribution<float> normal(0, 2.5f);
   std::vector<float> logits(static_cast<size_t>(state.range(0)));
@@ -22,8 +21,8 @@ void sample_row(benchmark::State& state) {
   Sampler::Scratch scratch;
   uint32_t position = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(sampler.sample(logits.data(), static_cast<int>(logits.size()), params,
-                                            {1, 2}, position++, 0, scratch));
+    benchmark::DoNotOptimize(sampler.sample(logits.data(), static_cast<int>(logits.size()),
+                                            {&params, {1, 2}, position++, 0}, scratch));
   }
 }
 BENCHMARK(sample_row)->Arg(49152)->Arg(151936)->Unit(benchmark::kMicrosecond);

@@ -23,7 +23,7 @@ int run(const char* path, const char* activations, const char* kv_cache) {
     return 2;
   }
   LocalEngineOptions options;
-  options.cpu.activations = choice<Activations>(activations, kActivationNames);
+  options.activations = choice<Activations>(activations, kActivationNames);
   options.kv_cache = choice<KvType>(kv_cache, kKvTypeNames);
   const auto engine = LocalEngine::create(**model, options);
   if (!engine.ok()) return 2;

@@ -10,17 +10,14 @@
 #include <random>
 
 #include "engine/cpu/int_rows.h"
+#include "engine/half.h"
+#include "tests/engine/random_weights.h"
 
 namespace assay {
 namespace {
 
-std::vector<float> random_floats(size_t count, uint32_t seed, float scale = 1) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0, scale);
-  std::vector<float> out(count);
-  for (float& value : out) value = normal(rng);
-  return out;
-}
+using testing::random_floats;
+using testing::random_row;
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -35,30 +32,6 @@ class Kernels : public ::testing::TestWithParam<const CpuKernels*> {
 
 INSTANTIATE_TEST_SUITE_P(Isa, Kernels, ::testing::ValuesIn(available_cpu_kernels()),
                          [](const auto& tested) { return std::string(tested.param->isa); });
-
-// A row of blocks of the type with random bits, but finite fp16 scales.
-std::vector<uint8_t> random_row(DType dtype, int64_t count, uint32_t seed) {
-  const TypeInfo& type = type_info(dtype);
-  std::mt19937 rng(seed);
-  std::vector<uint8_t> row(static_cast<size_t>(count / type.values * type.bytes));
-  for (uint8_t& byte : row) byte = static_cast<uint8_t>(rng());
-  if (dtype == DType::kF32) {
-    const auto values = random_floats(static_cast<size_t>(count), seed);
-    std::memcpy(row.data(), values.data(), row.size());
-    return row;
-  }
-  // Where fp16 (and BF16) values stand in a block; clearing one exponent bit keeps them finite.
-  std::vector<int> halves = {0, 2};
-  if (dtype == DType::kQ2_K) halves = {80, 82};
-  if (dtype == DType::kQ3_K) halves = {108, 108};
-  if (dtype == DType::kQ6_K) halves = {208, 208};
-  for (size_t at = 0; at < row.size(); at += static_cast<size_t>(type.bytes)) {
-    for (const int half : halves) {
-      if (half + 1 < type.bytes) row[at + half + 1] &= 0xBB;
-    }
-  }
-  return row;
-}
 
 Weight as_weight(const std::vector<uint8_t>& bytes, DType dtype, int64_t rows, int64_t columns) {
   return {bytes.data(), dtype, rows, columns};
@@ -238,44 +211,60 @@ TEST_P(Kernels, AnOutlierStaysExactAndDoesNotCoarsenTheOthers) {
   EXPECT_NEAR(rows.sums[5], std::accumulate(x.begin() + 32, x.end(), 0.0), 1e-3);
 }
 
-// A page with random contents, `wide` for f32.
+// A page with random contents.
 struct RandomPage {
-  RandomPage(int dim, bool wide, uint32_t seed) {
-    const KvLayout layout{wide ? KvType::kF32 : KvType::kFixed16, 1, dim};
+  RandomPage(int dim, KvType type, uint32_t seed) {
+    const KvLayout layout{type, 1, dim};
     std::mt19937 rng(seed);
     bytes.resize(layout.key_scales(2));
     auto* floats = reinterpret_cast<float*>(bytes.data());
     const auto values = random_floats(bytes.size() / 4, seed);
     std::copy(values.begin(), values.end(), floats);
-    if (!wide) {
+    if (type == KvType::kBF16) {
+      for (size_t i = 0; i < layout.key_scales(0) / 2; ++i) {
+        const uint16_t bits = float_to_bf16(values[i % values.size()]);
+        std::memcpy(bytes.data() + 2 * i, &bits, 2);
+      }
+    } else if (type == KvType::kFixed16) {
       for (size_t i = 0; i < layout.key_scales(0); ++i) bytes[i] = std::byte(rng());
     }
-    const auto scales = [&](size_t at) { return wide ? nullptr : floats + at / 4; };
-    page = {bytes.data() + layout.keys(0), bytes.data() + layout.values(0),
-            scales(layout.key_scales(0)), scales(layout.value_scales(0)), 0};
+    const auto scales = [&](size_t at) {
+      return type == KvType::kFixed16 ? floats + at / 4 : nullptr;
+    };
+    page = {type,
+            bytes.data() + layout.keys(0),
+            bytes.data() + layout.values(0),
+            scales(layout.key_scales(0)),
+            scales(layout.value_scales(0)),
+            0};
   }
   double key(int d, int t) const { return value_of(page.keys, d * 16 + t, page.key_scales, d, t); }
   double value(int d, int t, int padded) const {
     return value_of(page.values, t * padded + d, page.value_scales, d, t);
   }
-  static double value_of(const std::byte* at, int index, const float* scales, int d, int t) {
-    if (scales == nullptr) return reinterpret_cast<const float*>(at)[index];
+  double value_of(const std::byte* at, int index, const float* scales, int d, int t) const {
+    if (page.type == KvType::kF32) return reinterpret_cast<const float*>(at)[index];
+    if (page.type == KvType::kBF16) {
+      uint16_t bits;
+      std::memcpy(&bits, at + 2 * index, 2);
+      return std::bit_cast<float>(uint32_t{bits} << 16);
+    }
     return double{scales[d / 32 * 16 + t]} * reinterpret_cast<const int16_t*>(at)[index];
   }
 
   std::vector<std::byte> bytes;
-  KvPage page;
+  KvPage page{};
 };
 
 TEST_P(Kernels, PagesAreScoredAndMixedAsThePortableKernelsAndTheDefinitionDo) {
   constexpr int kPages = 7, kStride = kPages * 16 + 4;
   for (const int dim : {6, 16, 32, 58, 64, 80, 128}) {
     const int padded = KvLayout{KvType::kF32, 1, dim}.padded_dim();
-    for (const bool wide : {false, true}) {
+    for (const KvType type : {KvType::kF32, KvType::kFixed16, KvType::kBF16}) {
       std::vector<RandomPage> random;
       std::vector<KvPage> all;
       for (int n = 0; n < kPages; ++n) {
-        random.emplace_back(dim, wide, 8 + n);
+        random.emplace_back(dim, type, 8 + n);
         all.push_back(random.back().page);
         all.back().left = kPages - 1 - n;
       }
@@ -298,7 +287,7 @@ TEST_P(Kernels, PagesAreScoredAndMixedAsThePortableKernelsAndTheDefinitionDo) {
             const bool add = tokens == 11;
             ASSERT_TRUE(
                 same_bits(run(kernels(), count, tokens, add), run(portable(), count, tokens, add)))
-                << dim << " " << wide << " " << vectors << " " << count;
+                << dim << " " << static_cast<int>(type) << " " << vectors << " " << count;
           }
         }
         const auto ours = run(kernels(), kPages, 11, true);

@@ -29,8 +29,8 @@ class BuiltinEngine : public ::testing::Test {
                                              const std::string& isa = "auto",
                                              double kv_cache_gib = 0.5) {
     LocalEngineOptions options;
-    options.cpu.threads = threads;
-    options.cpu.isa = isa;
+    options.threads = threads;
+    options.cpu_isa = isa;
     options.batch_size = batch_size;
     options.kv_cache_gib = kv_cache_gib;
     auto created = LocalEngine::create(*model_, options);
@@ -221,7 +221,9 @@ TEST(TinyQwen2, RandomWeightsFromSafetensorsGiveTheLogprobsOfTransformers) {
   const auto ids = expected["ids"].get<std::vector<int32_t>>();
   for (const CpuKernels* kernels : available_cpu_kernels()) {
     LocalEngineOptions options;
-    options.cpu = {1, kernels->isa, Activations::kF32};
+    options.threads = 1;
+    options.cpu_isa = kernels->isa;
+    options.activations = Activations::kF32;
     options.kv_cache = KvType::kF32;
     options.kv_cache_gib = 0.1;
     auto local = LocalEngine::create(**model, options);

@@ -18,7 +18,9 @@ std::unique_ptr<LocalEngine> make_engine(const LocalModel& model, Activations ac
                                          KvType kv_cache, int threads = 2,
                                          const std::string& isa = "auto", int batch_size = 64) {
   LocalEngineOptions options;
-  options.cpu = {threads, isa, activations};
+  options.threads = threads;
+  options.cpu_isa = isa;
+  options.activations = activations;
   options.kv_cache = kv_cache;
   options.kv_cache_gib = 0.2;
   options.batch_size = batch_size;

@@ -1,5 +1,5 @@
 // The sampler's draws against the exact distribution that its definition gives.
-#include "engine/runtime/sampler.h"
+#include "engine/cpu/sampler.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/cpu/cpu_ops.h"
 #include "tests/support.h"
 
 namespace assay {
@@ -81,14 +80,12 @@ INSTANTIATE_TEST_SUITE_P(Sampler, Distribution, ::testing::ValuesIn(make_cases()
 
 TEST_P(Distribution, PassesAChiSquareTestOverAMillionDraws) {
   const Case& c = GetParam();
-  const auto ops = make_cpu_ops({1, "auto"});
-  ASSERT_TRUE(ops.ok());
-  const Sampler sampler(**ops);
+  const Sampler sampler(*cpu_kernels("auto"));
   Sampler::Scratch scratch;
   const int n = static_cast<int>(c.logits.size());
   std::vector<int64_t> counts(c.logits.size(), 0);
   for (uint32_t i = 0; i < kDraws; ++i) {
-    ++counts[sampler.sample(c.logits.data(), n, c.params, {11, 22}, i, 0, scratch).token];
+    ++counts[sampler.sample(c.logits.data(), n, {&c.params, {11, 22}, i, 0}, scratch).token];
   }
   const auto expected = exact_distribution(c.logits, c.params);
   double chi_square = 0;
@@ -125,12 +122,11 @@ TEST_P(Distribution, PassesAChiSquareTestOverAMillionDraws) {
 }
 
 TEST(Sampler, GreedyTakesTheBestTokenAndTheLowestOfEqualOnes) {
-  const auto ops = make_cpu_ops({1, "auto"});
-  const Sampler sampler(**ops);
+  const Sampler sampler(*cpu_kernels("auto"));
   Sampler::Scratch scratch;
   const std::vector<float> logits = {0, 3, 1, 3, -2};
-  const SampledToken sampled =
-      sampler.sample(logits.data(), 5, params_of(0, 0.5), {1, 2}, 0, 0, scratch);
+  const SamplingParams greedy = params_of(0, 0.5);
+  const SampledToken sampled = sampler.sample(logits.data(), 5, {&greedy, {1, 2}, 0, 0}, scratch);
   EXPECT_EQ(sampled.token, 1);
   double total = 0;
   for (const float logit : logits) total += std::exp(double{logit});
@@ -138,13 +134,12 @@ TEST(Sampler, GreedyTakesTheBestTokenAndTheLowestOfEqualOnes) {
 }
 
 TEST(Sampler, ADrawDependsOnKeyPositionAndSampleIndex) {
-  const auto ops = make_cpu_ops({1, "auto"});
-  const Sampler sampler(**ops);
+  const Sampler sampler(*cpu_kernels("auto"));
   Sampler::Scratch scratch;
   const std::vector<float> logits(5000, 0.0f);
+  const SamplingParams params = params_of(1, 1);
   const auto draw = [&](PhiloxKey key, uint32_t position, uint32_t sample) {
-    return sampler.sample(logits.data(), 5000, params_of(1, 1), key, position, sample, scratch)
-        .token;
+    return sampler.sample(logits.data(), 5000, {&params, key, position, sample}, scratch).token;
   };
   EXPECT_EQ(draw({1, 2}, 3, 4), draw({1, 2}, 3, 4));
   EXPECT_NE(draw({1, 2}, 3, 4), draw({1, 3}, 3, 4));
@@ -153,17 +148,16 @@ TEST(Sampler, ADrawDependsOnKeyPositionAndSampleIndex) {
 }
 
 TEST(Sampler, ValuesThatAreNotFiniteGiveNoToken) {
-  const auto ops = make_cpu_ops({1, "auto"});
-  const Sampler sampler(**ops);
+  const Sampler sampler(*cpu_kernels("auto"));
   Sampler::Scratch scratch;
+  const SamplingParams params = params_of(0.6, 0.95);
   for (const float bad : {NAN, INFINITY}) {
     std::vector<float> logits(64, 0.5f);
     logits[40] = bad;
-    EXPECT_EQ(sampler.sample(logits.data(), 64, params_of(0.6, 0.95), {1, 2}, 0, 0, scratch).token,
-              -1);
+    EXPECT_EQ(sampler.sample(logits.data(), 64, {&params, {1, 2}, 0, 0}, scratch).token, -1);
   }
   const std::vector<float> none(64, -INFINITY);
-  EXPECT_EQ(sampler.sample(none.data(), 64, params_of(0.6, 0.95), {1, 2}, 0, 0, scratch).token, -1);
+  EXPECT_EQ(sampler.sample(none.data(), 64, {&params, {1, 2}, 0, 0}, scratch).token, -1);
 }
 
 }  // namespace

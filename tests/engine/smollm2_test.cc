@@ -29,7 +29,7 @@ class SmolLM2 : public ::testing::Test {
   static std::unique_ptr<LocalEngine> engine(Activations activations = Activations::kF32) {
     LocalEngineOptions options;
     options.kv_cache_gib = 2;
-    options.cpu.activations = activations;
+    options.activations = activations;
     options.kv_cache = activations == Activations::kF32 ? KvType::kF32 : KvType::kFixed16;
     return std::move(LocalEngine::create(*model_, options)).value();
   }
@@ -163,7 +163,7 @@ TEST_F(SmolLM2, SamplesDoNotDependOnThreadsBatchOrPreemption) {
   const auto requests = testing::make_requests(prompts, 8, sampling);
   const auto run = [&](int threads, int batch_size, double kv_cache_gib) {
     LocalEngineOptions options;
-    options.cpu.threads = threads;
+    options.threads = threads;
     options.batch_size = batch_size;
     options.kv_cache_gib = kv_cache_gib;
     auto created = std::move(LocalEngine::create(*model_, options)).value();

@@ -1,0 +1,19 @@
+// The CUDA device: kernels.h on a GPU, or on the emulator of one.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/cuda/runtime.h"
+#include "engine/ops.h"
+#include "harness/base/result.h"
+
+namespace assay {
+
+// `activations` is kBF16x2 or kBF16. Used by one thread at a time; `runtime` is the device's own.
+std::unique_ptr<Ops> make_cuda_ops(std::unique_ptr<CudaRuntime> runtime, Activations activations);
+
+// Head dimensions that the attention kernel is built for.
+constexpr int kCudaHeadDims[] = {32, 64, 96, 128};
+
+}  // namespace assay

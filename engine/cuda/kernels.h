@@ -1,0 +1,121 @@
+// The CUDA device's kernels: one table of launchers for each build of them, the emulator's and the
+// GPU's. All pointers are to the device's memory; a stream is a cudaStream_t, or null.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/cuda/weight_format.h"
+#include "engine/ops.h"
+
+namespace assay {
+
+using CudaStream = void*;
+
+struct CudaWeightView {
+  const uint8_t* data = nullptr;
+  DType dtype = DType::kF32;
+  CudaWeightShape shape;
+};
+
+// Activations as products take them: x = high + low, both bf16 [rows][stride], zeros behind
+// `columns`; `sums` [rows][stride / 16] are those of each 16 values of high + low. Without `low`
+// the product is with high alone.
+struct CudaActivations {
+  uint16_t* high = nullptr;
+  uint16_t* low = nullptr;
+  float* sums = nullptr;
+  int stride = 0;  // a multiple of kCudaChunk
+};
+constexpr int kCudaChunk = 64;
+
+// A batch's rows as kernels read them.
+struct CudaRows {
+  const int32_t* tokens = nullptr;     // [rows]
+  const int32_t* positions = nullptr;  // [rows]
+  const uint64_t* pages = nullptr;     // [rows][page_stride] addresses
+  int page_stride = 0;
+};
+
+// Positions of a sequence that one block of the attention kernel reads; fixed, so that the order
+// of sums is too.
+constexpr int kCudaSplitTokens = 256;
+
+// Rows first..first + count − 1, which see the same pages in one split as far as they reach.
+struct CudaAttentionUnit {
+  int32_t first, count, split;
+  int32_t longest;  // the row of the largest position, whose pages are read
+};
+
+struct CudaAttention {
+  const float* q = nullptr;  // [rows][heads][head_dim]
+  float* out = nullptr;      // the same
+  const CudaAttentionUnit* units = nullptr;
+  int unit_count = 0;
+  int rows = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  int splits = 0;  // of the longest row
+  // Of each row, head and split: Σ exp(s − max) · v [head_dim]; max and Σ exp(s − max) [2]
+  float* partial = nullptr;
+  float* partial_scale = nullptr;
+};
+
+// Sampling parameters of a row, see Ops::sample; `uniform` is the draw.
+struct CudaSampleRow {
+  double uniform, top_p;
+  float temperature_factor;  // 1 / temperature; 0: greedy
+  float min_p;
+  int32_t top_k;
+  int32_t unused;
+};
+struct CudaSampled {
+  int32_t token;     // -1: a logit is not finite
+  float difference;  // its logit − the best one
+  double total;      // Σ exp(logit − best); the log-probability is difference − log(total)
+};
+
+struct CudaKernels {
+  // out[r] = weight.row(tokens[r]) [columns]
+  void (*embed)(CudaStream, const CudaWeightView&, const CudaRows&, int rows, float* out);
+  void (*rms_norm)(CudaStream, const float* x, const float* scale, float eps, int rows, int width,
+                   float* out);
+  void (*split_activations)(CudaStream, const float* x, int rows, int columns,
+                            const CudaActivations& out);
+  // out[r][o] = Σ_k x[r][k] · w[o][k] + bias[o]; bias may be null. `workspace` holds
+  // cuda_linear_splits() times [rows][outputs].
+  void (*linear)(CudaStream, const CudaWeightView&, const CudaActivations&, int rows,
+                 const float* bias, float* workspace, float* out);
+  void (*add)(CudaStream, float* x, const float* y, int64_t count);
+  void (*swiglu)(CudaStream, float* gate, const float* up, int64_t count);
+  void (*rope)(CudaStream, float* q, float* k, const float* angles, int rows, int heads,
+               int kv_heads, int head_dim, RopePairs pairs);
+  void (*gather)(CudaStream, const float* x, const int32_t* rows, int count, int width, float* out);
+  void (*store_kv)(CudaStream, const float* k, const float* v, const CudaRows&, int rows,
+                   int kv_heads, int head_dim, uint64_t layer_offset);
+  // head_dim is 32, 64, 96 or 128.
+  void (*attention)(CudaStream, const CudaAttention&, const CudaRows&, uint64_t layer_offset);
+  // weights [rows][vocab_size] and blocks [rows][vocab_size / 1024, rounded up] are scratch.
+  void (*sample)(CudaStream, const float* logits, const CudaSampleRow*, int rows, int vocab_size,
+                 float* weights, float* blocks, CudaSampled* out);
+  // In place: x[r] becomes log softmax of x[r].
+  void (*log_softmax)(CudaStream, float* x, int rows, int vocab_size, float* weights,
+                      float* blocks);
+};
+
+// Parts of k whose sums `linear` makes by themselves, so that narrow weights fill the GPU too; a
+// function of the weight's shape alone.
+constexpr int cuda_linear_splits(const CudaWeightShape& shape) {
+  constexpr int kBlocksWanted = 264, kLeastChunks = 4;
+  const int blocks = (shape.tiles + 3) / 4;
+  const int chunks = static_cast<int>((shape.columns + kCudaChunk - 1) / kCudaChunk);
+  const int wanted = (kBlocksWanted + blocks - 1) / blocks;
+  const int most = chunks / kLeastChunks > 0 ? chunks / kLeastChunks : 1;
+  return wanted < most ? wanted : most;
+}
+
+namespace emulated {
+const CudaKernels& kernel_table();
+}
+namespace gpu {
+const CudaKernels& kernel_table();
+}
+
+}  // namespace assay

@@ -1,0 +1,169 @@
+// The launchers. nvcc builds this file for the GPU; simt/kernel_table.cc includes it for the
+// emulator.
+#include "engine/cuda/device.h"
+#include "engine/cuda/kernels.h"
+#include "engine/cuda/kernels/attention.h"
+#include "engine/cuda/kernels/elementwise.h"
+#include "engine/cuda/kernels/linear.h"
+#include "engine/cuda/kernels/sample.h"
+
+namespace assay::ASSAY_KERNELS {
+namespace {
+
+unsigned blocks_for(int64_t count, int threads) {
+  return static_cast<unsigned>((count + threads - 1) / threads);
+}
+
+// Calls body.operator()<kType>() for the type.
+template <typename Body>
+void with_type(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::kF32:
+      return body.template operator()<DType::kF32>();
+    case DType::kF16:
+      return body.template operator()<DType::kF16>();
+    case DType::kBF16:
+      return body.template operator()<DType::kBF16>();
+    case DType::kQ8_0:
+      return body.template operator()<DType::kQ8_0>();
+    case DType::kQ4_0:
+      return body.template operator()<DType::kQ4_0>();
+    case DType::kQ4_1:
+      return body.template operator()<DType::kQ4_1>();
+    case DType::kQ5_0:
+      return body.template operator()<DType::kQ5_0>();
+    case DType::kQ5_1:
+      return body.template operator()<DType::kQ5_1>();
+    case DType::kQ2_K:
+      return body.template operator()<DType::kQ2_K>();
+    case DType::kQ3_K:
+      return body.template operator()<DType::kQ3_K>();
+    case DType::kQ4_K:
+      return body.template operator()<DType::kQ4_K>();
+    case DType::kQ5_K:
+      return body.template operator()<DType::kQ5_K>();
+    case DType::kQ6_K:
+      return body.template operator()<DType::kQ6_K>();
+  }
+}
+
+void launch_embed(CudaStream stream, const CudaWeightView& weight, const CudaRows& batch, int rows,
+                  float* out) {
+  with_type(weight.dtype, [&]<DType kType>() {
+    ASSAY_LAUNCH(embed<kType>, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
+                 weight.data, weight.shape, batch.tokens, out);
+  });
+}
+
+void launch_rms_norm(CudaStream stream, const float* x, const float* scale, float eps, int rows,
+                     int width, float* out) {
+  ASSAY_LAUNCH(rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, x, scale,
+               eps, width, out);
+}
+
+void launch_split_activations(CudaStream stream, const float* x, int rows, int columns,
+                              const CudaActivations& out) {
+  ASSAY_LAUNCH(split_activations, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
+               x, columns, out.stride, out.high, out.low, out.sums);
+}
+
+void launch_linear(CudaStream stream, const CudaWeightView& weight, const CudaActivations& x,
+                   int rows, const float* bias, float* workspace, float* out) {
+  const int splits = cuda_linear_splits(weight.shape);
+  const int chunks = x.stride / kCudaChunk;
+  const float* linear_bias = splits == 1 ? bias : nullptr;
+  float* linear_out = splits == 1 ? out : workspace;
+  const dim3 grid{blocks_for(weight.shape.tiles, kLinearWarps), static_cast<unsigned>(splits),
+                  blocks_for(rows, kLinearRows)};
+  with_type(weight.dtype, [&]<DType kType>() {
+    ASSAY_LAUNCH(linear<kType>, grid, dim3{kLinearThreads}, kLinearSharedBytes, stream, weight.data,
+                 weight.shape, x.high, x.low, x.sums, x.stride, rows,
+                 (chunks + splits - 1) / splits, linear_bias, linear_out);
+  });
+  if (splits == 1) return;
+  const int64_t count = rows * weight.shape.outputs;
+  ASSAY_LAUNCH(sum_splits, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream,
+               workspace, splits, count, weight.shape.outputs, bias, out);
+}
+
+void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
+  ASSAY_LAUNCH(add, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, x, y,
+               count);
+}
+
+void launch_swiglu(CudaStream stream, float* gate, const float* up, int64_t count) {
+  ASSAY_LAUNCH(swiglu, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, gate, up,
+               count);
+}
+
+void launch_rope(CudaStream stream, float* q, float* k, const float* angles, int rows, int heads,
+                 int kv_heads, int head_dim, RopePairs pairs) {
+  const bool halves = pairs == RopePairs::kHalves;
+  ASSAY_LAUNCH(rope, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, q, k, angles,
+               heads, kv_heads, head_dim, halves ? 1 : 2, halves ? head_dim / 2 : 1);
+}
+
+void launch_gather(CudaStream stream, const float* x, const int32_t* rows, int count, int width,
+                   float* out) {
+  ASSAY_LAUNCH(gather, dim3{static_cast<unsigned>(count)}, dim3{kRowThreads}, 0, stream, x, rows,
+               width, out);
+}
+
+void launch_store_kv(CudaStream stream, const float* k, const float* v, const CudaRows& batch,
+                     int rows, int kv_heads, int head_dim, uint64_t layer_offset) {
+  ASSAY_LAUNCH(store_kv, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, k, v,
+               batch.positions, batch.pages, batch.page_stride, kv_heads, head_dim, layer_offset);
+}
+
+template <int kDim>
+void launch_attention_of(CudaStream stream, const CudaAttention& a, const CudaRows& batch,
+                         uint64_t layer_offset) {
+  const int group = a.heads / a.kv_heads;
+  const dim3 grid{static_cast<unsigned>(a.unit_count), static_cast<unsigned>(a.kv_heads),
+                  blocks_for(group, kQueryRows)};
+  ASSAY_LAUNCH(attention_split<kDim>, grid, dim3{kAttentionThreads}, attention_shared_bytes(kDim),
+               stream, a.q, a.units, batch.positions, batch.pages, batch.page_stride, a.heads,
+               a.kv_heads, a.splits, layer_offset, a.partial, a.partial_scale);
+  ASSAY_LAUNCH(attention_merge,
+               (dim3{static_cast<unsigned>(a.rows), static_cast<unsigned>(a.heads)}), dim3{kDim}, 0,
+               stream, a.partial, a.partial_scale, batch.positions, a.heads, a.splits, a.out);
+}
+
+void launch_attention(CudaStream stream, const CudaAttention& a, const CudaRows& batch,
+                      uint64_t layer_offset) {
+  switch (a.head_dim) {
+    case 32:
+      return launch_attention_of<32>(stream, a, batch, layer_offset);
+    case 64:
+      return launch_attention_of<64>(stream, a, batch, layer_offset);
+    case 96:
+      return launch_attention_of<96>(stream, a, batch, layer_offset);
+    case 128:
+      return launch_attention_of<128>(stream, a, batch, layer_offset);
+  }
+}
+
+void launch_sample(CudaStream stream, const float* logits, const CudaSampleRow* params, int rows,
+                   int vocab_size, float* weights, float* blocks, CudaSampled* out) {
+  ASSAY_LAUNCH(sample, dim3{static_cast<unsigned>(rows)}, dim3{kSampleThreads}, 0, stream, logits,
+               params, vocab_size, weights, blocks, out);
+}
+
+void launch_log_softmax(CudaStream stream, float* x, int rows, int vocab_size, float* weights,
+                        float* blocks) {
+  ASSAY_LAUNCH(log_softmax, dim3{static_cast<unsigned>(rows)}, dim3{kSampleThreads}, 0, stream, x,
+               vocab_size, weights, blocks);
+}
+
+}  // namespace
+
+const CudaKernels& kernel_table() {
+  static constexpr CudaKernels kTable = {
+      launch_embed,     launch_rms_norm, launch_split_activations,
+      launch_linear,    launch_add,      launch_swiglu,
+      launch_rope,      launch_gather,   launch_store_kv,
+      launch_attention, launch_sample,   launch_log_softmax};
+  return kTable;
+}
+
+}  // namespace assay::ASSAY_KERNELS

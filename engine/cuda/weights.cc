@@ -1,0 +1,114 @@
+#include "engine/cuda/weights.h"
+
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/blocks.h"
+
+namespace assay {
+namespace {
+
+// Where value k of a unit of output `output` of a tile goes: its lane, and which of the lane's
+// sixteen values of the step it is.
+struct Place {
+  int step, lane, index;
+};
+
+Place place_of(int output, int k) {
+  const int mma = k % 32 / 16, half = k % 16 / 8;
+  return {k / 32, output % 8 * 4 + k % 8 / 2, 8 * mma + 2 * (output / 8 + 2 * half) + k % 2};
+}
+
+void put_16_bits(uint16_t bits, uint8_t* at) { std::memcpy(at, &bits, 2); }
+
+void put_block(const CudaWeightFormat& format, const DecodedBlock& block, int output,
+               uint8_t* tile) {
+  for (int k = 0; k < format.unit; ++k) {
+    const Place place = place_of(output, k);
+    const int lane = place.step * 32 + place.lane;
+    uint8_t* values = tile + lane * format.lane_bytes();
+    const unsigned stored = block.stored[k];
+    if (format.low_bits == 8) {
+      values[place.index] = static_cast<uint8_t>(stored);
+      continue;
+    }
+    // In each 32-bit word value j has bits 4 j.., and so in each pair of bytes.
+    uint8_t& pair = values[place.index / 2];
+    pair = static_cast<uint8_t>(pair | (stored & 15) << (place.index % 2 * 4));
+    if (format.high_bits == 0) continue;
+    uint8_t* high = tile + format.high_at() + lane * format.high_lane_bytes();
+    const int bit = place.index * format.high_bits;
+    high[bit / 8] = static_cast<uint8_t>(high[bit / 8] | (stored >> 4) << (bit % 8));
+  }
+  put_16_bits(block.d, tile + format.d_at() + 2 * output);
+  if (format.has_min) put_16_bits(block.d_min, tile + format.d_min_at() + 2 * output);
+  if (!format.has_sub_scales) return;
+  for (int g = 0; g < format.groups(); ++g) {
+    tile[format.scales_at() + 16 * g + output] = static_cast<uint8_t>(block.sub_scale[g]);
+    if (format.has_min) tile[format.mins_at() + 16 * g + output] = block.sub_min[g];
+  }
+}
+
+void put_wide(const CudaWeightFormat& format, const uint8_t* values, int count, int output,
+              uint8_t* tile) {
+  const auto bytes = static_cast<size_t>(format.value_bytes);
+  const int per_piece = 16 / format.value_bytes;  // a lane's values in 16 bytes
+  for (int k = 0; k < count; ++k) {
+    const Place place = place_of(output, k);
+    const int pieces = 16 / per_piece, piece = place.index / per_piece;
+    uint8_t* at = tile + ((place.step * pieces + piece) * 32 + place.lane) * 16;
+    std::memcpy(at + place.index % per_piece * bytes, values + k * bytes, bytes);
+  }
+}
+
+}  // namespace
+
+size_t cuda_weight_bytes(const Weight& weight) {
+  const CudaWeightShape shape = cuda_weight_shape(weight.dtype, weight.rows, weight.columns);
+  return static_cast<size_t>(shape.tiles) * shape.units *
+         cuda_weight_format(weight.dtype).tile_bytes();
+}
+
+std::vector<uint8_t> repack_for_cuda(const Weight& weight) {
+  const CudaWeightFormat format = cuda_weight_format(weight.dtype);
+  const CudaWeightShape shape = cuda_weight_shape(weight.dtype, weight.rows, weight.columns);
+  std::vector<uint8_t> packed(cuda_weight_bytes(weight), 0);
+  const int block_bytes = type_info(weight.dtype).bytes;
+  tbb::parallel_for(0, shape.tiles, [&](int tile) {
+    DecodedBlock block;
+    const int64_t first = int64_t{tile} * 16;
+    for (int64_t output = first; output < std::min(first + 16, weight.rows); ++output) {
+      const uint8_t* row = weight.row(output);
+      for (int unit = 0; unit < shape.units; ++unit) {
+        uint8_t* to =
+            packed.data() + (int64_t{tile} * shape.units + unit) * int64_t{format.tile_bytes()};
+        const int own = static_cast<int>(output - first);
+        if (format.quantized) {
+          decode_block(weight.dtype, row + int64_t{unit} * block_bytes, block);
+          put_block(format, block, own, to);
+        } else {
+          const int64_t begin = int64_t{unit} * format.unit;
+          const auto count =
+              static_cast<int>(std::min<int64_t>(format.unit, weight.columns - begin));
+          put_wide(format, row + begin * format.value_bytes, count, own, to);
+        }
+      }
+    }
+  });
+  return packed;
+}
+
+CudaWeight::CudaWeight(CudaRuntime& runtime, const Weight& weight)
+    : runtime_(runtime),
+      size_bytes_(cuda_weight_bytes(weight)),
+      data_(static_cast<uint8_t*>(runtime.allocate(size_bytes_))) {
+  view_ = {data_, weight.dtype, cuda_weight_shape(weight.dtype, weight.rows, weight.columns)};
+  const std::vector<uint8_t> packed = repack_for_cuda(weight);
+  if (data_ != nullptr) runtime.upload(packed.data(), packed.size(), data_);
+}
+
+CudaWeight::~CudaWeight() { runtime_.release(data_); }
+
+}  // namespace assay

@@ -1,0 +1,36 @@
+// Weights in the device's memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/cuda/runtime.h"
+#include "engine/ops.h"
+
+namespace assay {
+
+// A weight in the form of weight_format.h, in host memory.
+std::vector<uint8_t> repack_for_cuda(const Weight& weight);
+size_t cuda_weight_bytes(const Weight& weight);
+
+class CudaWeight : public PackedWeight {
+ public:
+  CudaWeight(CudaRuntime& runtime, const Weight& weight);
+  ~CudaWeight() override;
+  CudaWeight(const CudaWeight&) = delete;
+  CudaWeight& operator=(const CudaWeight&) = delete;
+
+  int64_t rows() const override { return view_.shape.outputs; }
+  int64_t columns() const override { return view_.shape.columns; }
+  size_t size_bytes() const override { return size_bytes_; }
+  const CudaWeightView& view() const { return view_; }
+
+ private:
+  CudaRuntime& runtime_;
+  size_t size_bytes_;
+  uint8_t* data_;
+  CudaWeightView view_;
+};
+
+}  // namespace assay

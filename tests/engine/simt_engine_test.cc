@@ -1,0 +1,155 @@
+// Whole models on the CUDA device's kernels, emulated, beside the CPU device.
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "engine/runtime/local_engine.h"
+#include "harness/base/resources.h"
+#include "tests/engine/engine_fixture.h"
+#include "tests/support.h"
+
+namespace assay {
+namespace {
+
+using testing::generate;
+using testing::make_prompt;
+using testing::make_requests;
+
+std::unique_ptr<LocalEngine> engine_on(const LocalModel& model, const std::string& device,
+                                       int batch_size = 64,
+                                       std::optional<Activations> activations = std::nullopt) {
+  LocalEngineOptions options;
+  options.device = device;
+  options.batch_size = batch_size;
+  options.kv_cache_gib = 0.1;
+  options.activations = activations;
+  options.kv_cache = KvType::kBF16;
+  auto engine = LocalEngine::create(model, options);
+  EXPECT_TRUE(engine.ok());
+  return std::move(engine).value();
+}
+
+std::string question(int index) {
+  const auto rows =
+      testing::load_jsonl(testing::tests_path("../datasets/samples/arithmetic.jsonl"));
+  return "<|im_start|>user\n" + rows[static_cast<size_t>(index)]["question"].get<std::string>() +
+         "\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
+         "<|im_start|>assistant\n<think>\n";
+}
+
+struct Difference {
+  double largest = 0, rms = 0;
+};
+
+// Of all log-probabilities over 1e-4, where they matter, at every position.
+Difference difference(LocalEngine& a, LocalEngine& b, std::span<const int32_t> tokens) {
+  const auto first = a.logprobs(tokens), second = b.logprobs(tokens);
+  EXPECT_TRUE(first.ok()) << (first.ok() ? "" : first.error().message);
+  EXPECT_TRUE(second.ok()) << (second.ok() ? "" : second.error().message);
+  Difference result;
+  if (!first.ok() || !second.ok()) return {INFINITY, INFINITY};
+  double squares = 0;
+  int64_t count = 0;
+  for (size_t i = 0; i < first->size(); ++i) {
+    if ((*first)[i] < -9.2f) continue;
+    const double d = std::abs((*first)[i] - (*second)[i]);
+    if (std::isnan(d)) return {INFINITY, INFINITY};
+    result.largest = std::max(result.largest, d);
+    squares += d * d;
+    ++count;
+  }
+  result.rms = std::sqrt(squares / static_cast<double>(count));
+  return result;
+}
+
+class SimtEngine : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    auto model = LocalModel::open(*find_resource("engine/builtin"));
+    ASSERT_OK(model);
+    model_ = std::move(model).value().release();
+  }
+  static LocalModel* model_;
+};
+LocalModel* SimtEngine::model_ = nullptr;
+
+TEST_F(SimtEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep) {
+  const auto cpu = engine_on(*model_, "cpu");
+  auto requests = make_requests({make_prompt(model_->tokenizer, question(0))}, 1, {});
+  const auto completions = generate(*cpu, requests);
+  auto tokens = requests[0].prompt->token_ids;
+  const auto& answer = completions.begin()->second.token_ids;
+  tokens.insert(tokens.end(), answer.begin(), answer.end());
+  ASSERT_GT(answer.size(), 20u);
+  for (const auto& [activations, margin] :
+       {std::pair(Activations::kBF16x2, 0.02), std::pair(Activations::kBF16, 0.3)}) {
+    const auto simt = engine_on(*model_, "simt", 64, activations);
+    const Difference d = difference(*cpu, *simt, tokens);
+    std::printf("%s: %zu positions, largest difference %.1e, rms %.1e\n",
+                std::string(kActivationNames[static_cast<int>(activations)]).c_str(), tokens.size(),
+                d.largest, d.rms);
+    EXPECT_LT(d.largest, margin);
+  }
+}
+
+TEST_F(SimtEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
+  SamplingParams sampling;
+  sampling.max_tokens = testing::kOptimized ? 10 : 3;
+  const int samples = testing::kOptimized ? 64 : 8;
+  const auto requests =
+      make_requests({make_prompt(model_->tokenizer, question(1))}, samples, sampling);
+  const auto all = generate(*engine_on(*model_, "simt", 64), requests);
+  ASSERT_EQ(all.size(), static_cast<size_t>(samples));
+  for (const int batch_size : {1, 7}) {
+    const auto some = generate(*engine_on(*model_, "simt", batch_size), requests);
+    for (const auto& [id, completion] : all) {
+      EXPECT_EQ(completion.token_ids, some.at(id).token_ids) << "batches of " << batch_size;
+      EXPECT_EQ(completion.logprob, some.at(id).logprob);
+    }
+  }
+}
+
+TEST_F(SimtEngine, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {
+  LocalEngineOptions options;
+  options.device = "simt";
+  options.activations = Activations::kInt8;
+  auto engine = LocalEngine::create(*model_, options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.error().message, "--activations int8: the device simt has bf16x2, bf16");
+  options.activations.reset();
+  options.device = "gpu";
+  engine = LocalEngine::create(*model_, options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.error().message, "--device gpu: must be auto, cpu, cuda, cuda:N or simt");
+}
+
+// All thirteen types of weights in one model.
+TEST(SimtMixedModel, AgreesWithTheCpu) {
+  const auto model = LocalModel::open(testing::tests_path("cases/mixed/model.gguf"));
+  ASSERT_OK(model);
+  const Json expected = testing::load_json(testing::tests_path("cases/mixed/expected.json"));
+  auto tokens = expected["ids"].get<std::vector<int32_t>>();
+  tokens.resize(testing::kOptimized ? 64 : 8);
+  const auto cpu = engine_on(**model, "cpu", 64, Activations::kF32);
+  const auto simt = engine_on(**model, "simt");
+  const Difference d = difference(*cpu, *simt, tokens);
+  std::printf("largest difference %.1e, rms %.1e\n", d.largest, d.rms);
+  EXPECT_LT(d.largest, 0.03);
+}
+
+TEST(SimtSmolLM2, IsWithinTheMarginOfTheCpu) {
+  ASSAY_NEED_SMOLLM2();
+  if (!testing::kOptimized) GTEST_SKIP() << "too slow with sanitizers";
+  const auto model = LocalModel::open(testing::smollm2_path());
+  ASSERT_OK(model);
+  const auto tokens = (*model)->tokenizer.encode("The capital of France is Paris.", false);
+  const auto cpu = engine_on(**model, "cpu", 64, Activations::kF32);
+  const auto simt = engine_on(**model, "simt");
+  const Difference d = difference(*cpu, *simt, tokens);
+  std::printf("%zu positions, largest difference %.1e, rms %.1e\n", tokens.size(), d.largest,
+              d.rms);
+  EXPECT_LT(d.largest, 0.1);
+}
+
+}  // namespace
+}  // namespace assay
