@@ -45,7 +45,7 @@ __device__ inline void load_rows(uint32_t (&b)[4], Shared<uint16_t> part, int n,
 
 // report: linear threads 128 shared 36864 occupancy 16
 template <DType kType>
-__global__ void __launch_bounds__(kLinearThreads)
+__global__ void __launch_bounds__(kLinearThreads, 4)
     linear(Global<const uint8_t> weight, CudaWeightShape shape, Global<const uint16_t> high,
            Global<const uint16_t> low, Global<const float> sums, int stride, int rows,
            int split_chunks, Global<const float> bias, Global<float> out) {
