@@ -29,6 +29,9 @@ constexpr int kVectors = 3, kFewPages = 2, kManyPages = 2;
 constexpr int kVectors = 1, kFewPages = 1, kManyPages = 1;
 #endif
 
+// Pages between the one that is mixed and the one that is asked for: memory takes longer than a page.
+constexpr int kMixAhead = 6;
+
 HWY_INLINE Part load_cached(const float* at) { return part_load(at); }
 HWY_INLINE Part load_cached(const int16_t* at) { return load_whole(at); }
 struct Bf16 {
@@ -46,7 +49,13 @@ HWY_INLINE void score_vectors(const KvPage* pages, const float* q, int64_t q_str
   const T* next[kPages];
   for (int n = 0; n < kPages; ++n) {
     keys[n] = reinterpret_cast<const T*>(pages[n].keys);
-    next[n] = reinterpret_cast<const T*>(pages[n + std::min(kPages, pages[n].left)].keys);
+    const KvPage& later = pages[n + std::min(kPages, pages[n].left)];
+    next[n] = reinterpret_cast<const T*>(later.keys);
+    if (later.key_scales != nullptr) {
+      for (int start = 0; start < dim; start += kKvGroup) {
+        prefetch(later.key_scales + start / kKvGroup * kPageTokens);
+      }
+    }
   }
   for (int start = 0; start < dim; start += kKvGroup) {
     const int end = std::min(dim, start + kKvGroup);
@@ -119,6 +128,10 @@ HWY_INLINE void mix_group(std::span<const KvPage> pages, int start, int value_st
   }
   for (size_t n = 0; n < pages.size(); ++n, p += kPageTokens) {
     const KvPage& page = pages[n];
+    const KvPage& later = pages.data()[n + std::min(kMixAhead, page.left)];
+    if (page.value_scales != nullptr) {
+      prefetch(later.value_scales + start / kKvGroup * kPageTokens);
+    }
     float weights[kCount][kPageTokens];
     for (int i = 0; i < kCount; ++i) {
       for (int t = 0; t < kPageTokens; t += kPartLanes) {
@@ -131,7 +144,7 @@ HWY_INLINE void mix_group(std::span<const KvPage> pages, int start, int value_st
       }
     }
     const T* values = reinterpret_cast<const T*>(page.values) + start;
-    const T* next = reinterpret_cast<const T*>(pages.data()[n + std::min(1, page.left)].values);
+    const T* next = reinterpret_cast<const T*>(later.values);
     const int tokens = n + 1 < pages.size() ? kPageTokens : last_tokens;
     for (int t = 0; t < tokens; ++t, values += value_stride, next += value_stride) {
       prefetch(next + start);
