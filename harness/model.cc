@@ -164,6 +164,7 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
             parse_choice<KvType>("--kv-cache", options.kv_cache, kKvTypeNames));
   engine_options.batch_size = options.batch_size;
   engine_options.kv_cache_gib = options.kv_cache_gib;
+  engine_options.gpu_memory = options.gpu_memory;
   ASSAY_TRY(std::unique_ptr<LocalEngine> engine, LocalEngine::create(*model, engine_options));
   const std::string shown = name == "builtin" ? name : model->files.name;
   return std::unique_ptr<ModelUnderTest>(

@@ -40,6 +40,9 @@ Status check_machine_options(const RunOptions& options) {
   if (!(options.kv_cache_gib >= 0 && options.kv_cache_gib < 1e6)) {
     return Error{fmt::format("--kv-cache-gib {}: must be positive", options.kv_cache_gib)};
   }
+  if (!(options.gpu_memory > 0 && options.gpu_memory <= 1)) {
+    return Error{fmt::format("--gpu-memory {}: must be over 0 and at most 1", options.gpu_memory)};
+  }
   return {};
 }
 
@@ -226,13 +229,19 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->multi_option_policy(last);
   command
       ->add_option("--kv-cache-gib", o.kv_cache_gib,
-                   "Memory of the KV cache; 0: half of what is available, 90 % of a GPU's")
+                   "Memory of the KV cache; 0: half of what is available, on a GPU all that "
+                   "--gpu-memory leaves")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--gpu-memory", o.gpu_memory,
+                   "Share of a GPU's free memory that weights and KV cache may take")
       ->capture_default_str()
       ->multi_option_policy(last);
   command
       ->add_option("--device", o.device,
-                   "auto (a GPU if there is one), cpu, cuda, cuda:N, or simt: the GPU's kernels, "
-                   "emulated, for tests")
+                   "auto (a GPU if there is one), cpu, cuda, cuda:N, cuda:all (a replica on each), or "
+                   "simt: the GPU's kernels, emulated, for tests")
       ->capture_default_str()
       ->multi_option_policy(last);
   command

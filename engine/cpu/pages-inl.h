@@ -29,7 +29,8 @@ constexpr int kVectors = 3, kFewPages = 2, kManyPages = 2;
 constexpr int kVectors = 1, kFewPages = 1, kManyPages = 1;
 #endif
 
-// Pages between the one that is mixed and the one that is asked for: memory takes longer than a page.
+// Pages between the one that is mixed and the one that is asked for: memory takes longer than a
+// page.
 constexpr int kMixAhead = 6;
 
 HWY_INLINE Part load_cached(const float* at) { return part_load(at); }

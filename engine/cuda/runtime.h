@@ -37,6 +37,9 @@ class CudaRuntime {
 // The emulator (simt/): for tests; it finds mistakes in kernels, and is slow.
 std::unique_ptr<CudaRuntime> make_simt_runtime();
 
+// GPUs that can be used; 0 without a driver, or without CUDA in this build.
+int gpu_count();
+
 // GPU number `index`. Fails, and says why, without a GPU, a driver, or CUDA in this build.
 Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int index);
 

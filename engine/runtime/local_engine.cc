@@ -9,14 +9,13 @@
 
 #include "engine/cpu/cpu_ops.h"
 #include "engine/cuda/cuda_ops.h"
+#include "engine/runtime/replicas.h"
 
 namespace assay {
 namespace {
 
-constexpr double kGpuMemoryShare = 0.9;  // the rest is left to the driver and to others
-
 struct Device {
-  std::unique_ptr<Ops> ops;
+  std::vector<std::unique_ptr<Ops>> replicas;
   Activations activations;
   KvType kv_type;
 };
@@ -44,15 +43,17 @@ Result<Device> open_cpu(const LocalEngineOptions& options) {
                                                     kActivations, kActivationNames, "cpu"));
   ASSAY_TRY(device.kv_type,
             choose<KvType>("--kv-cache", options.kv_cache, kKvTypes, kKvTypeNames, "cpu"));
-  ASSAY_TRY(device.ops, make_cpu_ops({options.threads, options.cpu_isa, device.activations}));
+  ASSAY_TRY(std::unique_ptr<Ops> ops,
+            make_cpu_ops({options.threads, options.cpu_isa, device.activations}));
+  device.replicas.push_back(std::move(ops));
   return device;
 }
 
 Result<Device> open_cuda(const LocalEngineOptions& options, const ModelConfig& config,
-                         std::unique_ptr<CudaRuntime> runtime) {
+                         std::vector<std::unique_ptr<CudaRuntime>> runtimes) {
   constexpr Activations kActivations[] = {Activations::kBF16x2, Activations::kBF16};
   constexpr KvType kKvTypes[] = {KvType::kBF16};
-  const std::string name = runtime->name();
+  const std::string name = runtimes[0]->name();
   if (std::find(std::begin(kCudaHeadDims), std::end(kCudaHeadDims), config.head_dim) ==
       std::end(kCudaHeadDims)) {
     return Error{
@@ -65,30 +66,45 @@ Result<Device> open_cuda(const LocalEngineOptions& options, const ModelConfig& c
                                                     kActivations, kActivationNames, name));
   ASSAY_TRY(device.kv_type,
             choose<KvType>("--kv-cache", options.kv_cache, kKvTypes, kKvTypeNames, name));
-  device.ops = make_cuda_ops(std::move(runtime), device.activations);
+  for (auto& runtime : runtimes) {
+    device.replicas.push_back(make_cuda_ops(std::move(runtime), device.activations));
+  }
   return device;
+}
+
+// The number behind "NAME:", or none.
+std::optional<int> number_after(const std::string& name, const std::string& prefix) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  int number = -1;
+  const char *begin = name.data() + prefix.size(), *end = name.data() + name.size();
+  if (std::from_chars(begin, end, number).ptr != end || number < 0) return std::nullopt;
+  return number;
 }
 
 Result<Device> open_device(const LocalEngineOptions& options, const ModelConfig& config) {
   const std::string& name = options.device;
   if (name == "cpu") return open_cpu(options);
-  if (name == "simt") return open_cuda(options, config, make_simt_runtime());
-  if (name == "auto" || name == "cuda") {
-    auto runtime = make_gpu_runtime(0);
-    if (!runtime.ok()) {
-      if (name == "auto") return open_cpu(options);
-      return runtime.error();
+  if (name == "auto") {
+    if (!make_gpu_runtime(0).ok()) return open_cpu(options);
+  }
+  std::vector<std::unique_ptr<CudaRuntime>> runtimes;
+  const int simt_count = name == "simt" ? 1 : number_after(name, "simt:").value_or(0);
+  for (int i = 0; i < std::min(simt_count, 64); ++i) runtimes.push_back(make_simt_runtime());
+  if (runtimes.empty()) {
+    const bool all = name == "cuda:all";
+    const int first =
+        name == "auto" || name == "cuda" || all ? 0 : number_after(name, "cuda:").value_or(-1);
+    if (first < 0) {
+      return Error{"--device " + name +
+                   ": must be auto, cpu, cuda, cuda:N, cuda:all, simt or simt:N"};
     }
-    return open_cuda(options, config, std::move(runtime).value());
+    const int end = all ? std::max(1, gpu_count()) : first + 1;
+    for (int i = first; i < end; ++i) {
+      ASSAY_TRY(std::unique_ptr<CudaRuntime> runtime, make_gpu_runtime(i));
+      runtimes.push_back(std::move(runtime));
+    }
   }
-  int index = -1;
-  if (name.starts_with("cuda:")) {
-    const char *begin = name.data() + 5, *end = name.data() + name.size();
-    if (std::from_chars(begin, end, index).ptr != end) index = -1;
-  }
-  if (index < 0) return Error{"--device " + name + ": must be auto, cpu, cuda, cuda:N or simt"};
-  ASSAY_TRY(std::unique_ptr<CudaRuntime> runtime, make_gpu_runtime(index));
-  return open_cuda(options, config, std::move(runtime));
+  return open_cuda(options, config, std::move(runtimes));
 }
 
 }  // namespace
@@ -113,19 +129,20 @@ Result<std::unique_ptr<LocalModel>> LocalModel::open(const std::string& path) {
   return model;
 }
 
-LocalEngine::LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, Activations activations,
-                         KvType kv_type, const LocalEngineOptions& options)
-    : model_(model),
-      ops_(std::move(ops)),
-      activations_(activations),
-      kv_type_(kv_type),
-      transformer_(model.files.config, model.files.weights, *ops_, kv_type) {
-  const auto free_bytes = static_cast<double>(ops_->free_bytes());
-  const double spare = ops_->name() == "cpu"
+LocalEngine::LocalEngine(const LocalModel& model, std::vector<std::unique_ptr<Ops>> devices,
+                         Activations activations, KvType kv_type, const LocalEngineOptions& options)
+    : model_(model), activations_(activations), kv_type_(kv_type) {
+  for (std::unique_ptr<Ops>& ops : devices) {
+    auto transformer =
+        std::make_unique<Transformer>(model.files.config, model.files.weights, *ops, kv_type);
+    replicas_.push_back({std::move(ops), std::move(transformer)});
+  }
+  const auto free_bytes = static_cast<double>(replicas_[0].ops->free_bytes());
+  const double spare = device() == "cpu"
                            ? free_bytes / 2
-                           : free_bytes * kGpuMemoryShare - static_cast<double>(weights_bytes());
+                           : free_bytes * options.gpu_memory - static_cast<double>(weights_bytes());
   const double budget = options.kv_cache_gib > 0 ? options.kv_cache_gib * 0x1p30 : spare;
-  const double pages = budget / static_cast<double>(transformer_.page_bytes());
+  const double pages = budget / static_cast<double>(replicas_[0].transformer->page_bytes());
   scheduler_options_.batch_size = options.batch_size;
   scheduler_options_.max_pages = static_cast<int>(std::clamp(pages, 1.0, 1e9));
 }
@@ -133,37 +150,70 @@ LocalEngine::LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, Acti
 Result<std::unique_ptr<LocalEngine>> LocalEngine::create(const LocalModel& model,
                                                          const LocalEngineOptions& options) {
   ASSAY_TRY(Device device, open_device(options, model.files.config));
-  return std::unique_ptr<LocalEngine>(
-      new LocalEngine(model, std::move(device.ops), device.activations, device.kv_type, options));
+  std::unique_ptr<LocalEngine> engine(new LocalEngine(model, std::move(device.replicas),
+                                                      device.activations, device.kv_type, options));
+  ASSAY_TRY_STATUS(engine->check_gpu_memory(options));
+  return engine;
+}
+
+// A plan, not a crash in the middle of loading: on a GPU everything must fit before it is begun.
+Status LocalEngine::check_gpu_memory(const LocalEngineOptions& options) const {
+  if (replicas_[0].ops->name() == "cpu") return {};
+  const double gib = 0x1p30;
+  const double usable = static_cast<double>(replicas_[0].ops->free_bytes()) * options.gpu_memory;
+  const auto weights = static_cast<double>(weights_bytes());
+  // A prompt of a thousand tokens and as much of an answer, for one sequence.
+  const double least =
+      static_cast<double>(replicas_[0].transformer->page_bytes()) * pages_for(2048);
+  const double kv = options.kv_cache_gib > 0 ? options.kv_cache_gib * gib : least;
+  if (weights + kv <= usable) return {};
+  return Error{fmt::format(
+      "--device {}: the weights take {:.1f} GiB and the KV cache at least {:.1f}, of {:.1f} GiB "
+      "that "
+      "--gpu-memory {:g} allows of {:.1f} free; take a smaller quantization, another GPU, or "
+      "--device cpu",
+      replicas_[0].ops->name(), weights / gib, kv / gib, usable / gib, options.gpu_memory,
+      static_cast<double>(replicas_[0].ops->free_bytes()) / gib)};
 }
 
 Status LocalEngine::generate(RequestSource& source, CompletionSink& sink,
                              const std::atomic<bool>& stop) {
-  Scheduler scheduler(transformer_, *ops_, model_.tokenizer, scheduler_options_, stats_);
-  return scheduler.run(source, sink, stop);
+  std::vector<ReplicaRun> runs;
+  for (Replica& replica : replicas_) {
+    runs.push_back([&](RequestSource& from, CompletionSink& to, const std::atomic<bool>& halt) {
+      Scheduler scheduler(*replica.transformer, *replica.ops, model_.tokenizer, scheduler_options_,
+                          stats_);
+      return scheduler.run(from, to, halt);
+    });
+  }
+  if (runs.size() == 1) return runs[0](source, sink, stop);
+  return run_replicas(runs, source, sink, stop);
 }
 
 uint64_t LocalEngine::kv_cache_bytes() const {
-  return uint64_t{transformer_.page_bytes()} * scheduler_options_.max_pages;
+  return uint64_t{replicas_[0].transformer->page_bytes()} * scheduler_options_.max_pages;
 }
 
 uint64_t LocalEngine::kv_cache_bytes(int prompt_tokens, int max_tokens) const {
-  const int longest = std::min(prompt_tokens + max_tokens, transformer_.config().context_length);
+  const int longest =
+      std::min(prompt_tokens + max_tokens, replicas_[0].transformer->config().context_length);
   const int own = pages_for(longest) - prompt_tokens / kPageTokens;  // the rest is shared
   const int64_t pages = pages_for(prompt_tokens) + int64_t{scheduler_options_.batch_size} * own;
-  return std::min<uint64_t>(uint64_t{transformer_.page_bytes()} * static_cast<uint64_t>(pages),
-                            kv_cache_bytes());
+  return std::min<uint64_t>(
+      uint64_t{replicas_[0].transformer->page_bytes()} * static_cast<uint64_t>(pages),
+      kv_cache_bytes());
 }
 
 uint64_t LocalEngine::logits_bytes() const {
   return sizeof(float) * static_cast<uint64_t>(scheduler_options_.batch_size) *
-         static_cast<uint64_t>(transformer_.config().vocab_size);
+         static_cast<uint64_t>(replicas_[0].transformer->config().vocab_size);
 }
 
 Result<std::vector<float>> LocalEngine::logprobs(std::span<const int32_t> tokens) {
-  const int64_t vocab_size = transformer_.config().vocab_size;
+  const int64_t vocab_size = replicas_[0].transformer->config().vocab_size;
   const int count = static_cast<int>(tokens.size());
-  KvCache cache(*ops_, transformer_.page_bytes(), scheduler_options_.max_pages);
+  KvCache cache(*replicas_[0].ops, replicas_[0].transformer->page_bytes(),
+                scheduler_options_.max_pages);
   PageTable pages(cache);
   if (!pages.grow_to(count)) return Error{"the KV cache is too small; raise --kv-cache-gib"};
   std::vector<BatchRow> rows;
@@ -176,12 +226,12 @@ Result<std::vector<float>> LocalEngine::logprobs(std::span<const int32_t> tokens
     wanted.push_back(i);
   }
   const size_t size = static_cast<size_t>(count) * vocab_size;
-  const Ops::Buffer logits = ops_->allocate(size);
-  transformer_.forward(rows, wanted, logits.get());
-  ops_->log_softmax(logits.get(), count, static_cast<int>(vocab_size));
+  const Ops::Buffer logits = replicas_[0].ops->allocate(size);
+  replicas_[0].transformer->forward(rows, wanted, logits.get());
+  replicas_[0].ops->log_softmax(logits.get(), count, static_cast<int>(vocab_size));
   std::vector<float> logprobs(size);
-  ops_->download(logits.get(), size, logprobs.data());
-  ASSAY_TRY_STATUS(ops_->status());
+  replicas_[0].ops->download(logits.get(), size, logprobs.data());
+  ASSAY_TRY_STATUS(replicas_[0].ops->status());
   return logprobs;
 }
 

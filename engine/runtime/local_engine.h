@@ -24,13 +24,15 @@ struct LocalModel {
 };
 
 struct LocalEngineOptions {
-  std::string device = "cpu";  // auto, cpu, cuda, cuda:N, simt
-  int threads = 0;             // of the CPU; 0: one for each core
+  // auto, cpu, cuda, cuda:N; cuda:all, a replica on each GPU; simt; simt:N, N replicas
+  std::string device = "cpu";
+  int threads = 0;  // of the CPU; 0: one for each core
   std::string cpu_isa = "auto";
   std::optional<Activations> activations;  // none: the device's own choice
   std::optional<KvType> kv_cache;          // none: the device's own choice
   int batch_size = 64;
-  double kv_cache_gib = 0;  // 0: half of the CPU's memory that is available, or 90 % of a GPU's
+  double kv_cache_gib = 0;  // 0: half of the CPU's memory that is available; of a GPU see below
+  double gpu_memory = 0.9;  // share of a GPU's free memory that weights and KV cache may take
 };
 
 class LocalEngine : public Engine {
@@ -48,12 +50,13 @@ class LocalEngine : public Engine {
   Result<std::vector<float>> logprobs(std::span<const int32_t> tokens);
 
   // What the tokens depend on, beside the model.
-  std::string_view device() const { return ops_->name(); }
+  std::string_view device() const { return replicas_[0].ops->name(); }
+  int replicas() const { return static_cast<int>(replicas_.size()); }
   std::string_view activations() const { return kActivationNames[static_cast<int>(activations_)]; }
   std::string_view kv_cache() const { return kKvTypeNames[static_cast<int>(kv_type_)]; }
 
-  // Of the weights as the device keeps them.
-  uint64_t weights_bytes() const { return transformer_.packed_bytes(); }
+  // Of the weights as the device keeps them; of each replica, as what follows.
+  uint64_t weights_bytes() const { return replicas_[0].transformer->packed_bytes(); }
   // Size of the KV cache when it is full.
   uint64_t kv_cache_bytes() const;
   // The most that full batches of samples of one prompt take of it, and their logits.
@@ -61,14 +64,21 @@ class LocalEngine : public Engine {
   uint64_t logits_bytes() const;
 
  private:
-  LocalEngine(const LocalModel& model, std::unique_ptr<Ops> ops, Activations activations,
-              KvType kv_type, const LocalEngineOptions& options);
+  // A device with the model on it.
+  struct Replica {
+    std::unique_ptr<Ops> ops;
+    std::unique_ptr<Transformer> transformer;
+  };
+
+  LocalEngine(const LocalModel& model, std::vector<std::unique_ptr<Ops>> devices,
+              Activations activations, KvType kv_type, const LocalEngineOptions& options);
+
+  Status check_gpu_memory(const LocalEngineOptions& options) const;
 
   const LocalModel& model_;
-  std::unique_ptr<Ops> ops_;
   Activations activations_;
   KvType kv_type_;
-  Transformer transformer_;
+  std::vector<Replica> replicas_;  // at least one
   SchedulerOptions scheduler_options_;
   EngineStats stats_;
 };

@@ -38,6 +38,7 @@ Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::at
     ASSAY_TRY_STATUS(deliver_finished(sink));
   }
   active_.clear();
+  report_active();
   preempted_.clear();
   recent_.reset();
   groups_.clear();
@@ -95,7 +96,7 @@ Status Scheduler::admit(RequestSource& source, CompletionSink& sink,
       accept_token(*sequence, sampled);
     }
     active_.push_back(std::move(sequence));
-    stats_.active_sequences = active_.size();
+    report_active();
     ASSAY_TRY_STATUS(deliver_finished(sink));
   }
   return {};
@@ -283,8 +284,14 @@ Status Scheduler::deliver_finished(CompletionSink& sink) {
     ASSAY_TRY_STATUS(deliver(*sequence, sink));
   }
   std::erase_if(active_, [](const SequencePtr& sequence) { return sequence->finish.has_value(); });
-  stats_.active_sequences = active_.size();
+  report_active();
   return {};
+}
+
+// Several schedulers may share the counters.
+void Scheduler::report_active() {
+  stats_.active_sequences += active_.size() - reported_active_;
+  reported_active_ = active_.size();
 }
 
 Status Scheduler::deliver(Sequence& sequence, CompletionSink& sink) {

@@ -74,6 +74,7 @@ class Scheduler {
   void step();
   void accept_token(Sequence& sequence, const SampledToken& sampled);
   void find_stop_string(Sequence& sequence, size_t new_bytes);
+  void report_active();
   Status deliver_finished(CompletionSink& sink);
   Status deliver(Sequence& sequence, CompletionSink& sink);
   static SampleRow sample_row(const Sequence& sequence);
@@ -85,6 +86,7 @@ class Scheduler {
   EngineStats& stats_;
   KvCache cache_;
   std::vector<SequencePtr> active_;  // in order of admission
+  size_t reported_active_ = 0;
   std::deque<SequencePtr> preempted_;
   std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
   std::map<const Prompt*, std::weak_ptr<PromptGroup>> groups_;

@@ -1,17 +1,20 @@
 // Tokens a second of a whole model, as llama.cpp's llama-batched-bench counts them: one prompt that
 // all sequences share, then steps in which every sequence gets one token, sampled at T 0.6, top-p
 // 0.95. Arguments: sequences, prompt tokens, generated tokens.
-//   ASSAY_BENCH_MODEL=model.gguf [ASSAY_BENCH_ACTIVATIONS=fixed16] [ASSAY_BENCH_KV=fixed16]
-//   [ASSAY_BENCH_THREADS=2] assay_bench --benchmark_filter=Engine
+//   ASSAY_BENCH_MODEL=model.gguf [ASSAY_BENCH_DEVICE=cpu|cuda|simt] [ASSAY_BENCH_ACTIVATIONS=…]
+//   [ASSAY_BENCH_KV=…] [ASSAY_BENCH_THREADS=2] assay_bench --benchmark_filter=Engine
+// The model may be R1-Distill-Qwen-1.5B:Q4_K, of random weights in a published model's shape.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstdlib>
 
 #include "engine/cpu/cpu_ops.h"
+#include "engine/cuda/cuda_ops.h"
 #include "engine/runtime/kv_cache.h"
 #include "engine/runtime/local_engine.h"
 #include "harness/base/resources.h"
+#include "tests/bench/shape_model.h"
 
 namespace assay {
 namespace {
@@ -22,22 +25,31 @@ std::string setting(const char* name, const std::string& fallback) {
 }
 
 template <typename Enum>
-Enum choice(const char* name, std::span<const std::string_view> names) {
-  const std::string value = setting(name, "fixed16");
+Enum choice(const char* name, const char* fallback, std::span<const std::string_view> names) {
+  const std::string value = setting(name, fallback);
   return static_cast<Enum>(std::find(names.begin(), names.end(), value) - names.begin());
 }
 
 struct Bench {
   Bench() {
-    model = std::move(LocalModel::open(
-                          setting("ASSAY_BENCH_MODEL", find_resource("engine/builtin").value())))
-                .value();
-    CpuOptions options;
-    options.threads = std::stoi(setting("ASSAY_BENCH_THREADS", "2"));
-    options.activations = choice<Activations>("ASSAY_BENCH_ACTIVATIONS", kActivationNames);
-    ops = std::move(make_cpu_ops(options)).value();
-    transformer = std::make_unique<Transformer>(model->files.config, model->files.weights, *ops,
-                                                choice<KvType>("ASSAY_BENCH_KV", kKvTypeNames));
+    const std::string name = setting("ASSAY_BENCH_MODEL", find_resource("engine/builtin").value());
+    const std::string device = setting("ASSAY_BENCH_DEVICE", "cpu");
+    shape = testing::ShapeModel::named(name);
+    if (!shape) model = std::move(LocalModel::open(name)).value();
+    const bool cpu = device == "cpu";
+    const auto activations = choice<Activations>("ASSAY_BENCH_ACTIVATIONS",
+                                                 cpu ? "fixed16" : "bf16x2", kActivationNames);
+    if (cpu) {
+      const int threads = std::stoi(setting("ASSAY_BENCH_THREADS", "2"));
+      ops = std::move(make_cpu_ops({threads, "auto", activations})).value();
+    } else {
+      auto runtime =
+          device == "simt" ? make_simt_runtime() : std::move(make_gpu_runtime(0)).value();
+      ops = make_cuda_ops(std::move(runtime), activations);
+    }
+    transformer = std::make_unique<Transformer>(
+        shape ? shape->config : model->files.config, shape ? shape->weights : model->files.weights,
+        *ops, choice<KvType>("ASSAY_BENCH_KV", cpu ? "fixed16" : "bf16", kKvTypeNames));
     transformer->load();
   }
   static Bench& get() {
@@ -45,6 +57,7 @@ struct Bench {
     return bench;
   }
 
+  std::optional<testing::ShapeModel> shape;
   std::unique_ptr<LocalModel> model;
   std::unique_ptr<Ops> ops;
   std::unique_ptr<Transformer> transformer;
@@ -101,6 +114,8 @@ BENCHMARK(EngineDecode)
     ->Args({64, 128, 128})
     ->Args({64, 128, 512})
     ->Args({64, 128, 2048})
+    ->Args({256, 128, 128})
+    ->Args({8, 16, 4})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

@@ -361,6 +361,55 @@ TEST_P(OpsTest, AttentionIsTheSoftmaxOverEachRowsOwnPositions) {
   }
 }
 
+TEST_P(OpsTest, AttentionReachesBackOver131072Positions) {
+  if (!testing::kOptimized) GTEST_SKIP() << "too slow with sanitizers";
+  constexpr int kPositions = 131072, kDim = 64, kHeads = 2, kChunk = 4096;
+  const KvLayout kv{GetParam().kv_type, 1, kDim};
+  std::vector<Ops::Buffer> memory;
+  std::vector<std::byte*> table;
+  for (int page = 0; page < kPositions / kPageTokens; ++page) {
+    memory.push_back(ops_->allocate(kv.size_bytes() / sizeof(float)));
+    table.push_back(reinterpret_cast<std::byte*>(memory.back().get()));
+  }
+  const auto keys = random_floats(size_t{kPositions} * kDim, 1);
+  const auto values = random_floats(size_t{kPositions} * kDim, 2);
+  for (int start = 0; start < kPositions; start += kChunk) {
+    std::vector<BatchRow> rows;
+    for (int t = start; t < start + kChunk; ++t) rows.push_back({0, t, table.data()});
+    const auto part = [&](const std::vector<float>& all) {
+      const auto first = all.begin() + int64_t{start} * kDim;
+      return on_device({first, first + int64_t{kChunk} * kDim});
+    };
+    ops_->begin(rows);
+    ops_->store_kv(part(keys).get(), part(values).get(), kv, 0);
+  }
+  // Both look for something: the first for its own far-away key, the second for a broad mixture.
+  auto q = random_floats(kHeads * kDim, 3, 0.1f);
+  for (int d = 0; d < kDim; ++d) q[d] = 2 * keys[100 * kDim + d];
+  const std::vector<BatchRow> rows = {{0, kPositions - 1, table.data()}};
+  const auto out = ops_->allocate(q.size());
+  const auto device_q = on_device(q);
+  ops_->begin(rows);
+  ops_->attention(device_q.get(), kHeads, kv, 0, out.get());
+  const auto result = from_device(out, q.size());
+  for (int h = 0; h < kHeads; ++h) {
+    std::vector<double> mixed(kDim, 0), scores(kPositions, 0);
+    for (int t = 0; t < kPositions; ++t) {
+      for (int d = 0; d < kDim; ++d) scores[t] += double{q[h * kDim + d]} * keys[t * kDim + d] / 8;
+    }
+    const double most = *std::max_element(scores.begin(), scores.end());
+    double total = 0;
+    for (int t = 0; t < kPositions; ++t) {
+      const double p = std::exp(scores[t] - most);
+      total += p;
+      for (int d = 0; d < kDim; ++d) mixed[d] += p * values[t * kDim + d];
+    }
+    for (int d = 0; d < kDim; ++d) {
+      EXPECT_NEAR(result[h * kDim + d], mixed[d] / total, 1e-5 + 2 * GetParam().kv_tolerance);
+    }
+  }
+}
+
 TEST_P(OpsTest, SamplingDrawsTheTokensOfTheReferenceSampler) {
   const Sampler reference(*cpu_kernels("portable"));
   Sampler::Scratch scratch;
@@ -382,8 +431,9 @@ TEST_P(OpsTest, SamplingDrawsTheTokensOfTheReferenceSampler) {
   add(1, 0.999999, 0, 0);
   add(2, 1, 5, 0);
   add(1, 1, 0, 0.3);
-  const int draws = testing::kOptimized ? 20 : 3;
-  for (const int vocab_size : {5, 512, 3001}) {
+  for (const int vocab_size : {5, 512, 3001, 32000, 152064}) {
+    if (!testing::kOptimized && vocab_size > 3001) continue;
+    const int draws = !testing::kOptimized || vocab_size > 3001 ? 1 : 20;
     for (const float spread : {0.0f, 0.5f, 3.0f}) {  // 0: all equal
       auto logits = random_floats(static_cast<size_t>(vocab_size), 6, spread);
       if (spread == 0.5f) {  // many equal ones

@@ -23,6 +23,7 @@ class GpuRuntime : public CudaRuntime {
   CudaStream stream() const override { return stream_; }
 
   void* allocate(size_t bytes) override {
+    use();
     void* data = nullptr;
     if (!check("the device's memory is used up", cudaMallocAsync(&data, bytes, stream_))) {
       return nullptr;
@@ -31,9 +32,11 @@ class GpuRuntime : public CudaRuntime {
     return data;
   }
   void release(void* data) override {
+    use();
     if (data != nullptr) check("cudaFree", cudaFreeAsync(data, stream_));
   }
   uint64_t free_bytes() const override {
+    cudaSetDevice(index_);
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     return free;
@@ -41,15 +44,18 @@ class GpuRuntime : public CudaRuntime {
 
   // From memory that is not pinned, cudaMemcpyAsync has read it all when it returns.
   void upload(const void* host, size_t bytes, void* device) override {
+    use();
     check("cudaMemcpy to the device",
           cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_));
   }
   void download(const void* device, size_t bytes, void* host) override {
+    use();
     check("cudaMemcpy from the device",
           cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_));
     check("a kernel", cudaStreamSynchronize(stream_));
   }
   void copy(const void* from, size_t bytes, void* to) override {
+    use();
     check("cudaMemcpy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
   }
 
@@ -59,6 +65,8 @@ class GpuRuntime : public CudaRuntime {
   }
 
  private:
+  // A thread has one current device; what it asks for first, before any launch, comes through here.
+  void use() { check("cudaSetDevice", cudaSetDevice(index_)); }
   bool check(const char* what, cudaError_t code) {
     if (code == cudaSuccess) return true;
     if (error_.empty()) error_ = error_of(what, code).message;
@@ -72,10 +80,15 @@ class GpuRuntime : public CudaRuntime {
 
 }  // namespace
 
+int gpu_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
 Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int index) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
-  if (found != cudaSuccess) return error_of("no usable GPU", found);
+  if (found != cudaSuccess) return error_of("no usable GPU (is the driver installed?)", found);
   if (index >= count) {
     return Error{"--device cuda:" + std::to_string(index) + ": this machine has " +
                  std::to_string(count) + " GPUs, counted from 0"};

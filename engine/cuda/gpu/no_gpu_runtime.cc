@@ -3,6 +3,8 @@
 
 namespace assay {
 
+int gpu_count() { return 0; }
+
 Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int) {
   return Error{
       "--device cuda: this assay was built without CUDA; build it where nvcc is on the PATH, or "

@@ -1,8 +1,10 @@
-// Whole models on the CUDA device's kernels, emulated, beside the CPU device.
+// Whole models on the CUDA device's kernels, emulated and on a GPU if there is one, beside the CPU.
 #include <gmock/gmock.h>
 
 #include <cmath>
 
+#include "engine/cuda/runtime.h"
+#include "engine/cuda/simt/block.h"
 #include "engine/runtime/local_engine.h"
 #include "harness/base/resources.h"
 #include "tests/engine/engine_fixture.h"
@@ -62,7 +64,12 @@ Difference difference(LocalEngine& a, LocalEngine& b, std::span<const int32_t> t
   return result;
 }
 
-class SimtEngine : public ::testing::Test {
+// Skips where there is no GPU.
+#define ASSAY_NEED_DEVICE(device)                                                       \
+  if (const auto gpu = make_gpu_runtime(0); std::string(device) == "cuda" && !gpu.ok()) \
+  GTEST_SKIP() << gpu.error().message
+
+class SimtOrder : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     auto model = LocalModel::open(*find_resource("engine/builtin"));
@@ -71,9 +78,24 @@ class SimtEngine : public ::testing::Test {
   }
   static LocalModel* model_;
 };
-LocalModel* SimtEngine::model_ = nullptr;
+LocalModel* SimtOrder::model_ = nullptr;
 
-TEST_F(SimtEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep) {
+class CudaEngine : public ::testing::TestWithParam<const char*> {
+ protected:
+  static void SetUpTestSuite() {
+    auto model = LocalModel::open(*find_resource("engine/builtin"));
+    ASSERT_OK(model);
+    model_ = std::move(model).value().release();
+  }
+  static LocalModel* model_;
+};
+LocalModel* CudaEngine::model_ = nullptr;
+
+INSTANTIATE_TEST_SUITE_P(Device, CudaEngine, ::testing::Values("simt", "cuda"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+TEST_P(CudaEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep) {
+  ASSAY_NEED_DEVICE(GetParam());
   const auto cpu = engine_on(*model_, "cpu");
   auto requests = make_requests({make_prompt(model_->tokenizer, question(0))}, 1, {});
   const auto completions = generate(*cpu, requests);
@@ -83,7 +105,7 @@ TEST_F(SimtEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep)
   ASSERT_GT(answer.size(), 20u);
   for (const auto& [activations, margin] :
        {std::pair(Activations::kBF16x2, 0.02), std::pair(Activations::kBF16, 0.3)}) {
-    const auto simt = engine_on(*model_, "simt", 64, activations);
+    const auto simt = engine_on(*model_, GetParam(), 64, activations);
     const Difference d = difference(*cpu, *simt, tokens);
     std::printf("%s: %zu positions, largest difference %.1e, rms %.1e\n",
                 std::string(kActivationNames[static_cast<int>(activations)]).c_str(), tokens.size(),
@@ -92,16 +114,64 @@ TEST_F(SimtEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep)
   }
 }
 
-TEST_F(SimtEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
+TEST_F(SimtOrder, TwoReplicasShareTheWorkAndGiveTheSameTokens) {
+  SamplingParams sampling;
+  sampling.max_tokens = 4;
+  const auto requests = make_requests(
+      {make_prompt(model_->tokenizer, question(0)), make_prompt(model_->tokenizer, question(3))}, 9,
+      sampling);
+  const auto one = generate(*engine_on(*model_, "simt", 4), requests);
+  const auto engine = engine_on(*model_, "simt:2", 4);
+  EXPECT_EQ(engine->replicas(), 2);
+  const auto two = generate(*engine, requests);
+  ASSERT_EQ(two.size(), 18u);
+  for (const auto& [id, completion] : one) {
+    EXPECT_EQ(completion.token_ids, two.at(id).token_ids);
+    EXPECT_EQ(completion.logprob, two.at(id).logprob);
+  }
+  // Each prefilled both prompts: both had work.
+  EXPECT_GE(engine->stats().prefill_tokens, 2 * requests[0].prompt->token_ids.size());
+  EXPECT_EQ(engine->stats().active_sequences, 0u);
+}
+
+// Every kernel of a forward pass and of sampling, in orders of warps and lanes that differ between
+// any two barriers.
+TEST_F(SimtOrder, EveryKernelGivesTheSameBitsInEveryOrderOfThreads) {
+  SamplingParams sampling;
+  sampling.max_tokens = 3;
+  const auto requests = make_requests({make_prompt(model_->tokenizer, question(2))}, 5, sampling);
+  std::optional<std::map<SampleId, Completion>> first;
+  std::vector<float> first_logprobs;
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    simt::set_order_seed(seed);
+    const auto engine = engine_on(*model_, "simt");
+    const auto completions = generate(*engine, requests);
+    const auto logprobs = engine->logprobs(requests[0].prompt->token_ids);
+    ASSERT_TRUE(logprobs.ok()) << logprobs.error().message;
+    if (!first) {
+      first = completions;
+      first_logprobs = *logprobs;
+    }
+    EXPECT_TRUE(*logprobs == first_logprobs) << "seed " << seed;
+    for (const auto& [id, completion] : completions) {
+      EXPECT_EQ(completion.token_ids, first->at(id).token_ids) << "seed " << seed;
+      EXPECT_EQ(completion.logprob, first->at(id).logprob) << "seed " << seed;
+    }
+  }
+  simt::set_order_seed(0);
+}
+
+TEST_P(CudaEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
+  ASSAY_NEED_DEVICE(GetParam());
   SamplingParams sampling;
   sampling.max_tokens = testing::kOptimized ? 10 : 3;
   const int samples = testing::kOptimized ? 64 : 8;
   const auto requests =
       make_requests({make_prompt(model_->tokenizer, question(1))}, samples, sampling);
-  const auto all = generate(*engine_on(*model_, "simt", 64), requests);
+  const auto all = generate(*engine_on(*model_, GetParam(), 64), requests);
   ASSERT_EQ(all.size(), static_cast<size_t>(samples));
   for (const int batch_size : {1, 7}) {
-    const auto some = generate(*engine_on(*model_, "simt", batch_size), requests);
+    const auto some = generate(*engine_on(*model_, GetParam(), batch_size), requests);
     for (const auto& [id, completion] : all) {
       EXPECT_EQ(completion.token_ids, some.at(id).token_ids) << "batches of " << batch_size;
       EXPECT_EQ(completion.logprob, some.at(id).logprob);
@@ -109,7 +179,7 @@ TEST_F(SimtEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
   }
 }
 
-TEST_F(SimtEngine, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {
+TEST_F(SimtOrder, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {
   LocalEngineOptions options;
   options.device = "simt";
   options.activations = Activations::kInt8;
@@ -117,34 +187,44 @@ TEST_F(SimtEngine, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.error().message, "--activations int8: the device simt has bf16x2, bf16");
   options.activations.reset();
+  options.kv_cache_gib = 100;
+  engine = LocalEngine::create(*model_, options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_THAT(engine.error().message,
+              ::testing::HasSubstr("the KV cache at least 100.0, of 3.6 GiB that --gpu-memory 0.9 "
+                                   "allows of 4.0 free"));
+  options.kv_cache_gib = 0;
   options.device = "gpu";
   engine = LocalEngine::create(*model_, options);
   ASSERT_FALSE(engine.ok());
-  EXPECT_EQ(engine.error().message, "--device gpu: must be auto, cpu, cuda, cuda:N or simt");
+  EXPECT_EQ(engine.error().message,
+            "--device gpu: must be auto, cpu, cuda, cuda:N, cuda:all, simt or simt:N");
 }
 
 // All thirteen types of weights in one model.
-TEST(SimtMixedModel, AgreesWithTheCpu) {
+TEST_P(CudaEngine, AgreesWithTheCpuOnAModelOfAllTypes) {
+  ASSAY_NEED_DEVICE(GetParam());
   const auto model = LocalModel::open(testing::tests_path("cases/mixed/model.gguf"));
   ASSERT_OK(model);
   const Json expected = testing::load_json(testing::tests_path("cases/mixed/expected.json"));
   auto tokens = expected["ids"].get<std::vector<int32_t>>();
   tokens.resize(testing::kOptimized ? 64 : 8);
   const auto cpu = engine_on(**model, "cpu", 64, Activations::kF32);
-  const auto simt = engine_on(**model, "simt");
+  const auto simt = engine_on(**model, GetParam());
   const Difference d = difference(*cpu, *simt, tokens);
   std::printf("largest difference %.1e, rms %.1e\n", d.largest, d.rms);
   EXPECT_LT(d.largest, 0.03);
 }
 
-TEST(SimtSmolLM2, IsWithinTheMarginOfTheCpu) {
+TEST_P(CudaEngine, OnSmolLM2IsWithinTheMarginOfTheCpu) {
+  ASSAY_NEED_DEVICE(GetParam());
   ASSAY_NEED_SMOLLM2();
   if (!testing::kOptimized) GTEST_SKIP() << "too slow with sanitizers";
   const auto model = LocalModel::open(testing::smollm2_path());
   ASSERT_OK(model);
   const auto tokens = (*model)->tokenizer.encode("The capital of France is Paris.", false);
   const auto cpu = engine_on(**model, "cpu", 64, Activations::kF32);
-  const auto simt = engine_on(**model, "simt");
+  const auto simt = engine_on(**model, GetParam());
   const Difference d = difference(*cpu, *simt, tokens);
   std::printf("%zu positions, largest difference %.1e, rms %.1e\n", tokens.size(), d.largest,
               d.rms);
