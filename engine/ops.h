@@ -35,16 +35,17 @@ enum class Activations { kF32, kFixed16, kInt8, kBF16x2, kBF16 };
 constexpr std::string_view kActivationNames[] = {"f32", "fixed16", "int8", "bf16x2", "bf16"};
 
 // How the KV cache keeps a head's key or value: f32; fixed16: of each kKvGroup values, 16-bit whole
-// numbers of the largest magnitude / 32767; half the size, and finer than bf16 by 2^7; or bf16.
-// The CPU device has all three, the CUDA device the last.
-enum class KvType { kF32, kFixed16, kBF16 };
-constexpr std::string_view kKvTypeNames[] = {"f32", "fixed16", "bf16"};
+// numbers of the largest magnitude / 32767; half the size, and finer than bf16 by 2^7; bf16; or
+// int8, 8-bit ones of the largest / 127. The CPU device has the first three, the CUDA device the
+// last two.
+enum class KvType { kF32, kFixed16, kBF16, kInt8 };
+constexpr std::string_view kKvTypeNames[] = {"f32", "fixed16", "bf16", "int8"};
 constexpr int kKvGroup = 32;
 
 // Where the keys and values of one layer are: page p of a sequence begins at pages[p] + offset.
 // Within it: keys [kv_heads][padded_dim][kPageTokens], values [kv_heads][kPageTokens][padded_dim];
-// then, for fixed16, f32 scales of keys and of values, [kv_heads][groups][kPageTokens] each. On the
-// CUDA device keys stand as values do.
+// then, for fixed16 and int8, f32 scales of keys and of values, [kv_heads][groups][kPageTokens]
+// each. On the CUDA device keys stand as values do.
 struct KvLayout {
   KvType type = KvType::kF32;
   int kv_heads = 0;
@@ -52,7 +53,8 @@ struct KvLayout {
 
   int padded_dim() const { return (head_dim + 15) / 16 * 16; }
   int groups() const { return (head_dim + kKvGroup - 1) / kKvGroup; }
-  size_t element_bytes() const { return type == KvType::kF32 ? 4 : 2; }
+  size_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kInt8 ? 1 : 2; }
+  bool has_scales() const { return type == KvType::kFixed16 || type == KvType::kInt8; }
   size_t head_bytes() const { return size_t{kPageTokens} * padded_dim() * element_bytes(); }
   size_t keys(int head) const { return head * head_bytes(); }
   size_t values(int head) const { return (kv_heads + head) * head_bytes(); }
@@ -62,7 +64,7 @@ struct KvLayout {
   size_t value_scales(int head) const { return key_scales(kv_heads + head); }
   // Of one layer, a multiple of 64.
   size_t size_bytes() const {
-    const size_t bytes = type == KvType::kFixed16 ? key_scales(2 * kv_heads) : key_scales(0);
+    const size_t bytes = has_scales() ? key_scales(2 * kv_heads) : key_scales(0);
     return (bytes + 63) / 64 * 64;
   }
 };
@@ -126,7 +128,8 @@ class Ops {
   // What pack() will take.
   virtual size_t packed_bytes(const Weight& weight) const = 0;
 
-  // The rows that embed, store_kv and attention work on until the next begin(); they must stay.
+  // The rows that embed, rope_and_store and attention work on until the next begin(); they must
+  // stay.
   virtual void begin(std::span<const BatchRow> rows) = 0;
   // out[r] = table.row(tokens[r]);  out [rows, columns]; `table` is the file's, in host memory, and
   // `packed` what pack() made of it, or null where the device does not need that.
@@ -140,17 +143,19 @@ class Ops {
   // Products of the same x [rows, columns] with several weights. With f32 activations weights are
   // widened exactly and the result is within 1e-5 · |W||x| of the exact one.
   virtual void matmul(const float* x, int rows, std::span<const Product> products) = 0;
+  // x[r] += y[r];  out[r] as rms_norm gives it of the new x[r];  x, y, out [rows, width]
+  virtual void add_rms_norm(float* x, const float* y, const float* scale, float eps, int rows,
+                            int width, float* out) = 0;
   // x[r] += y[r]
   virtual void add(float* x, const float* y, int rows, int width) = 0;
   // gate[r][i] = silu(gate[r][i]) · up[r][i]
   virtual void swiglu(float* gate, const float* up, int rows, int width) = 0;
-  // Rotates q [rows, heads, head_dim] and k [rows, kv_heads, head_dim]; `angles`
-  // [rows, head_dim / 2, 2] are cosine and sine of each row's position.
-  virtual void rope(float* q, float* k, const float* angles, int rows, int heads, int kv_heads,
-                    int head_dim, RopePairs pairs) = 0;
-  // Writes k, v [rows, kv_heads, head_dim] into the rows' pages, layer_offset bytes into them.
-  virtual void store_kv(const float* k, const float* v, const KvLayout& kv,
-                        size_t layer_offset) = 0;
+  // Rotates q [rows, heads, head_dim] in place, and k [rows, kv_heads, head_dim] on its way into
+  // the rows' pages, where v [rows, kv_heads, head_dim] goes too, layer_offset bytes into them; k
+  // itself is undefined then. `angles` [rows, head_dim / 2, 2] are cosine and sine of each row's
+  // position.
+  virtual void rope_and_store(float* q, float* k, const float* v, const float* angles, int heads,
+                              RopePairs pairs, const KvLayout& kv, size_t layer_offset) = 0;
   // Causal attention of q [rows, heads, head_dim] over positions 0..position of each row's own
   // sequence; out [rows, heads, head_dim].
   virtual void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,

@@ -259,7 +259,7 @@ void add_run_command(CLI::App& app, int* exit_code) {
   command
       ->add_option("--kv-cache", o.kv_cache,
                    "Storage of keys and values: on the CPU fixed16 (auto), f32, twice the size, or "
-                   "bf16, as on a GPU")
+                   "bf16, as on a GPU (auto); a GPU has int8 too, which is half of it")
       ->capture_default_str()
       ->multi_option_policy(last);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");

@@ -95,8 +95,8 @@ struct CpuAttention::Unit {
   }
 };
 
-void CpuAttention::store_row(const float* k, const float* v, const BatchRow& row, int head,
-                             const KvLayout& kv, size_t layer_offset) const {
+void CpuAttention::store(const float* k, const float* v, const BatchRow& row, int head,
+                         const KvLayout& kv, size_t layer_offset) const {
   std::byte* layer = row.pages[row.position / kPageTokens] + layer_offset;
   const int dim = kv.head_dim, slot = row.position % kPageTokens;
   if (kv.type == KvType::kF32) {
@@ -124,21 +124,6 @@ void CpuAttention::store_row(const float* k, const float* v, const BatchRow& row
     key_scales[group * kPageTokens] = kernels_.to_fixed16(k + start, count, whole);
     for (int d = 0; d < count; ++d) keys[(start + d) * kPageTokens + slot] = whole[d];
     value_scales[group * kPageTokens] = kernels_.to_fixed16(v + start, count, values + start);
-  }
-}
-
-void CpuAttention::store(const float* k, const float* v, std::span<const BatchRow> rows,
-                         const KvLayout& kv, size_t layer_offset) {
-  const auto one = [=, this, &kv](int64_t r) {
-    for (int h = 0; h < kv.kv_heads; ++h) {
-      const int64_t from = (r * kv.kv_heads + h) * kv.head_dim;
-      store_row(k + from, v + from, rows[r], h, kv, layer_offset);
-    }
-  };
-  if (rows.size() < 8) {
-    for (size_t r = 0; r < rows.size(); ++r) one(static_cast<int64_t>(r));
-  } else {
-    team_.for_each_row(static_cast<int64_t>(rows.size()), one);
   }
 }
 

@@ -13,16 +13,15 @@ class CpuAttention {
  public:
   CpuAttention(const CpuKernels& kernels, Team& team) : kernels_(kernels), team_(team) {}
 
-  void store(const float* k, const float* v, std::span<const BatchRow> rows, const KvLayout& kv,
-             size_t layer_offset);
+  // Writes a row's key and value of one KV head, [head_dim] each, into its page.
+  void store(const float* k, const float* v, const BatchRow& row, int head, const KvLayout& kv,
+             size_t layer_offset) const;
   void run(const float* q, std::span<const BatchRow> rows, int heads, const KvLayout& kv,
            size_t layer_offset, float* out);
 
  private:
   struct Unit;
 
-  void store_row(const float* k, const float* v, const BatchRow& row, int head, const KvLayout& kv,
-                 size_t layer_offset) const;
   void attend(const Unit& unit) const;
   void score(const Unit& unit) const;
   void mix(const Unit& unit) const;

@@ -95,6 +95,14 @@ class CpuOps : public Ops {
     matmul_.run(x, rows, products);
   }
 
+  void add_rms_norm(float* x, const float* y, const float* scale, float eps, int rows, int width,
+                    float* out) override {
+    over_rows(rows, int64_t{width} * 2, [=, this](int64_t r) {
+      kernels_.add(x + r * width, y + r * width, width);
+      kernels_.rms_norm(x + r * width, scale, eps, width, out + r * width);
+    });
+  }
+
   void add(float* x, const float* y, int rows, int width) override {
     over_rows(rows, width,
               [=, this](int64_t r) { kernels_.add(x + r * width, y + r * width, width); });
@@ -105,19 +113,20 @@ class CpuOps : public Ops {
               [=, this](int64_t r) { kernels_.swiglu(gate + r * width, up + r * width, width); });
   }
 
-  void rope(float* q, float* k, const float* angles, int rows, int heads, int kv_heads,
-            int head_dim, RopePairs pairs) override {
-    over_rows(rows, int64_t{heads + kv_heads} * head_dim * 4, [=](int64_t r) {
-      for (int h = 0; h < heads + kv_heads; ++h) {
-        float* head =
-            h < heads ? q + (r * heads + h) * head_dim : k + (r * kv_heads + h - heads) * head_dim;
-        rotate(head, angles + r * head_dim, head_dim / 2, pairs);
-      }
-    });
-  }
-
-  void store_kv(const float* k, const float* v, const KvLayout& kv, size_t layer_offset) override {
-    attention_.store(k, v, rows_, kv, layer_offset);
+  void rope_and_store(float* q, float* k, const float* v, const float* angles, int heads,
+                      RopePairs pairs, const KvLayout& kv, size_t layer_offset) override {
+    const int dim = kv.head_dim, kv_heads = kv.kv_heads;
+    over_rows(static_cast<int64_t>(rows_.size()), int64_t{heads + kv_heads} * dim * 4,
+              [=, this, &kv](int64_t r) {
+                for (int h = 0; h < heads; ++h) {
+                  rotate(q + (r * heads + h) * dim, angles + r * dim, dim / 2, pairs);
+                }
+                for (int h = 0; h < kv_heads; ++h) {
+                  const int64_t at = (r * kv_heads + h) * dim;
+                  rotate(k + at, angles + r * dim, dim / 2, pairs);
+                  attention_.store(k + at, v + at, rows_[r], h, kv, layer_offset);
+                }
+              });
   }
 
   void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,

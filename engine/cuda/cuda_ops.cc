@@ -97,14 +97,15 @@ class CudaOps : public Ops {
   void swiglu(float* gate, const float* up, int rows, int width) override {
     kernels_.swiglu(stream_, gate, up, int64_t{rows} * width);
   }
-  void rope(float* q, float* k, const float* angles, int rows, int heads, int kv_heads,
-            int head_dim, RopePairs pairs) override {
-    kernels_.rope(stream_, q, k, angles, rows, heads, kv_heads, head_dim, pairs);
+  void add_rms_norm(float* x, const float* y, const float* scale, float eps, int rows, int width,
+                    float* out) override {
+    kernels_.add_rms_norm(stream_, x, y, scale, eps, rows, width, out);
   }
-  void store_kv(const float* k, const float* v, const KvLayout& kv, size_t layer_offset) override {
-    CHECK(kv.type == KvType::kBF16);
-    kernels_.store_kv(stream_, k, v, batch_, static_cast<int>(rows_.size()), kv.kv_heads,
-                      kv.head_dim, layer_offset);
+  void rope_and_store(float* q, float* k, const float* v, const float* angles, int heads,
+                      RopePairs pairs, const KvLayout& kv, size_t layer_offset) override {
+    CHECK(kv.type == KvType::kBF16 || kv.type == KvType::kInt8);
+    kernels_.rope_and_store(stream_, q, k, v, angles, batch_, static_cast<int>(rows_.size()), heads,
+                            kv.kv_heads, kv.head_dim, pairs, kv.type, layer_offset);
   }
   void log_softmax(float* x, int rows, int width) override {
     kernels_.log_softmax(stream_, x, rows, width, sample_weights(rows, width),
@@ -244,6 +245,7 @@ void CudaOps::attention(const float* q, int heads, const KvLayout& kv, size_t la
   a.kv_heads = kv.kv_heads;
   a.head_dim = kv.head_dim;
   a.splits = splits_;
+  a.kv_type = kv.type;
   a.partial = partial_memory_.get<float>(parts * kv.head_dim);
   a.partial_scale = partial_scale_memory_.get<float>(parts * 2);
   kernels_.attention(stream_, a, batch_, layer_offset);

@@ -53,6 +53,7 @@ struct CudaAttention {
   int unit_count = 0;
   int rows = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int splits = 0;  // of the longest row
+  KvType kv_type = KvType::kBF16;  // or kInt8
   // Of each row, head and split: Σ exp(s − max) · v [head_dim]; max and Σ exp(s − max) [2]
   float* partial = nullptr;
   float* partial_scale = nullptr;
@@ -85,11 +86,12 @@ struct CudaKernels {
                  const float* bias, float* workspace, float* out);
   void (*add)(CudaStream, float* x, const float* y, int64_t count);
   void (*swiglu)(CudaStream, float* gate, const float* up, int64_t count);
-  void (*rope)(CudaStream, float* q, float* k, const float* angles, int rows, int heads,
-               int kv_heads, int head_dim, RopePairs pairs);
+  void (*add_rms_norm)(CudaStream, float* x, const float* y, const float* scale, float eps,
+                       int rows, int width, float* out);
+  void (*rope_and_store)(CudaStream, float* q, const float* k, const float* v, const float* angles,
+                         const CudaRows&, int rows, int heads, int kv_heads, int head_dim,
+                         RopePairs pairs, KvType kv_type, uint64_t layer_offset);
   void (*gather)(CudaStream, const float* x, const int32_t* rows, int count, int width, float* out);
-  void (*store_kv)(CudaStream, const float* k, const float* v, const CudaRows&, int rows,
-                   int kv_heads, int head_dim, uint64_t layer_offset);
   // head_dim is 32, 64, 96 or 128.
   void (*attention)(CudaStream, const CudaAttention&, const CudaRows&, uint64_t layer_offset);
   // weights [rows][vocab_size] and blocks [rows][vocab_size / 1024, rounded up] are scratch.

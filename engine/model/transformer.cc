@@ -89,6 +89,7 @@ void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> w
   ops_.begin(rows);
   ops_.upload(host_angles_.data(), static_cast<size_t>(count) * config_.head_dim, angles_);
   ops_.embed(weights_.embedding, embedding_, x_);  // x [rows, width]
+  ops_.rms_norm(x_, layers_[0].attention_norm, config_.norm_eps, count, config_.width, normed_);
   for (int i = 0; i < config_.layers; ++i) {
     attention_block(i, count);
     ffn_block(i, count);
@@ -106,7 +107,6 @@ void Transformer::attention_block(int index, int rows) {
   const PackedLayer& layer = layers_[index];
   const int heads = config_.heads, kv_heads = config_.kv_heads, dim = config_.head_dim;
   const size_t offset = kv_.size_bytes() * index;
-  ops_.rms_norm(x_, layer.attention_norm, config_.norm_eps, rows, config_.width, normed_);
   const Product qkv[] = {{layer.q.get(), layer.q_bias, q_},  // [rows, heads·head_dim]
                          {layer.k.get(), layer.k_bias, k_},  // [rows, kv_heads·head_dim]
                          {layer.v.get(), layer.v_bias, v_}};
@@ -115,24 +115,27 @@ void Transformer::attention_block(int index, int rows) {
     ops_.rms_norm(q_, layer.q_norm, config_.norm_eps, rows * heads, dim, q_);
     ops_.rms_norm(k_, layer.k_norm, config_.norm_eps, rows * kv_heads, dim, k_);
   }
-  ops_.rope(q_, k_, angles_, rows, heads, kv_heads, dim, config_.rope_pairs);
-  ops_.store_kv(k_, v_, kv_, offset);
+  ops_.rope_and_store(q_, k_, v_, angles_, heads, config_.rope_pairs, kv_, offset);
   ops_.attention(q_, heads, kv_, offset, attended_);
   const Product output[] = {{layer.output.get(), nullptr, projected_}};  // [rows, width]
   ops_.matmul(attended_, rows, output);
-  ops_.add(x_, projected_, rows, config_.width);
+  ops_.add_rms_norm(x_, projected_, layer.ffn_norm, config_.norm_eps, rows, config_.width, normed_);
 }
 
 void Transformer::ffn_block(int index, int rows) {
   const PackedLayer& layer = layers_[index];
-  ops_.rms_norm(x_, layer.ffn_norm, config_.norm_eps, rows, config_.width, normed_);
   const Product gate_up[] = {{layer.gate.get(), nullptr, gate_},  // [rows, ffn_width]
                              {layer.up.get(), nullptr, up_}};
   ops_.matmul(normed_, rows, gate_up);
   ops_.swiglu(gate_, up_, rows, config_.ffn_width);
   const Product down[] = {{layer.down.get(), nullptr, projected_}};  // [rows, width]
   ops_.matmul(gate_, rows, down);
-  ops_.add(x_, projected_, rows, config_.width);
+  if (index + 1 == config_.layers) {
+    ops_.add(x_, projected_, rows, config_.width);
+  } else {  // with the next block's norm
+    ops_.add_rms_norm(x_, projected_, layers_[index + 1].attention_norm, config_.norm_eps, rows,
+                      config_.width, normed_);
+  }
 }
 
 }  // namespace assay

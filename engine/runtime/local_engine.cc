@@ -52,7 +52,7 @@ Result<Device> open_cpu(const LocalEngineOptions& options) {
 Result<Device> open_cuda(const LocalEngineOptions& options, const ModelConfig& config,
                          std::vector<std::unique_ptr<CudaRuntime>> runtimes) {
   constexpr Activations kActivations[] = {Activations::kBF16x2, Activations::kBF16};
-  constexpr KvType kKvTypes[] = {KvType::kBF16};
+  constexpr KvType kKvTypes[] = {KvType::kBF16, KvType::kInt8};
   const std::string name = runtimes[0]->name();
   if (std::find(std::begin(kCudaHeadDims), std::end(kCudaHeadDims), config.head_dim) ==
       std::end(kCudaHeadDims)) {

@@ -64,40 +64,26 @@ Difference difference(LocalEngine& a, LocalEngine& b, std::span<const int32_t> t
   return result;
 }
 
+const LocalModel& builtin_model() {
+  static const std::unique_ptr<LocalModel> model =
+      std::move(LocalModel::open(*find_resource("engine/builtin"))).value();
+  return *model;
+}
+
 // Skips where there is no GPU.
 #define ASSAY_NEED_DEVICE(device)                                                       \
   if (const auto gpu = make_gpu_runtime(0); std::string(device) == "cuda" && !gpu.ok()) \
   GTEST_SKIP() << gpu.error().message
 
-class SimtOrder : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    auto model = LocalModel::open(*find_resource("engine/builtin"));
-    ASSERT_OK(model);
-    model_ = std::move(model).value().release();
-  }
-  static LocalModel* model_;
-};
-LocalModel* SimtOrder::model_ = nullptr;
-
-class CudaEngine : public ::testing::TestWithParam<const char*> {
- protected:
-  static void SetUpTestSuite() {
-    auto model = LocalModel::open(*find_resource("engine/builtin"));
-    ASSERT_OK(model);
-    model_ = std::move(model).value().release();
-  }
-  static LocalModel* model_;
-};
-LocalModel* CudaEngine::model_ = nullptr;
+class CudaEngine : public ::testing::TestWithParam<const char*> {};
 
 INSTANTIATE_TEST_SUITE_P(Device, CudaEngine, ::testing::Values("simt", "cuda"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 TEST_P(CudaEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep) {
   ASSAY_NEED_DEVICE(GetParam());
-  const auto cpu = engine_on(*model_, "cpu");
-  auto requests = make_requests({make_prompt(model_->tokenizer, question(0))}, 1, {});
+  const auto cpu = engine_on(builtin_model(), "cpu");
+  auto requests = make_requests({make_prompt(builtin_model().tokenizer, question(0))}, 1, {});
   const auto completions = generate(*cpu, requests);
   auto tokens = requests[0].prompt->token_ids;
   const auto& answer = completions.begin()->second.token_ids;
@@ -105,7 +91,7 @@ TEST_P(CudaEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep)
   ASSERT_GT(answer.size(), 20u);
   for (const auto& [activations, margin] :
        {std::pair(Activations::kBF16x2, 0.02), std::pair(Activations::kBF16, 0.3)}) {
-    const auto simt = engine_on(*model_, GetParam(), 64, activations);
+    const auto simt = engine_on(builtin_model(), GetParam(), 64, activations);
     const Difference d = difference(*cpu, *simt, tokens);
     std::printf("%s: %zu positions, largest difference %.1e, rms %.1e\n",
                 std::string(kActivationNames[static_cast<int>(activations)]).c_str(), tokens.size(),
@@ -114,14 +100,14 @@ TEST_P(CudaEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep)
   }
 }
 
-TEST_F(SimtOrder, TwoReplicasShareTheWorkAndGiveTheSameTokens) {
+TEST(SimtEngine, TwoReplicasShareTheWorkAndGiveTheSameTokens) {
   SamplingParams sampling;
   sampling.max_tokens = 4;
-  const auto requests = make_requests(
-      {make_prompt(model_->tokenizer, question(0)), make_prompt(model_->tokenizer, question(3))}, 9,
-      sampling);
-  const auto one = generate(*engine_on(*model_, "simt", 4), requests);
-  const auto engine = engine_on(*model_, "simt:2", 4);
+  const auto requests = make_requests({make_prompt(builtin_model().tokenizer, question(0)),
+                                       make_prompt(builtin_model().tokenizer, question(3))},
+                                      9, sampling);
+  const auto one = generate(*engine_on(builtin_model(), "simt", 4), requests);
+  const auto engine = engine_on(builtin_model(), "simt:2", 4);
   EXPECT_EQ(engine->replicas(), 2);
   const auto two = generate(*engine, requests);
   ASSERT_EQ(two.size(), 18u);
@@ -136,15 +122,16 @@ TEST_F(SimtOrder, TwoReplicasShareTheWorkAndGiveTheSameTokens) {
 
 // Every kernel of a forward pass and of sampling, in orders of warps and lanes that differ between
 // any two barriers.
-TEST_F(SimtOrder, EveryKernelGivesTheSameBitsInEveryOrderOfThreads) {
+TEST(SimtEngine, EveryKernelGivesTheSameBitsInEveryOrderOfThreads) {
   SamplingParams sampling;
   sampling.max_tokens = 3;
-  const auto requests = make_requests({make_prompt(model_->tokenizer, question(2))}, 5, sampling);
+  const auto requests =
+      make_requests({make_prompt(builtin_model().tokenizer, question(2))}, 5, sampling);
   std::optional<std::map<SampleId, Completion>> first;
   std::vector<float> first_logprobs;
   for (uint64_t seed = 0; seed < 5; ++seed) {
     simt::set_order_seed(seed);
-    const auto engine = engine_on(*model_, "simt");
+    const auto engine = engine_on(builtin_model(), "simt");
     const auto completions = generate(*engine, requests);
     const auto logprobs = engine->logprobs(requests[0].prompt->token_ids);
     ASSERT_TRUE(logprobs.ok()) << logprobs.error().message;
@@ -167,11 +154,11 @@ TEST_P(CudaEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
   sampling.max_tokens = testing::kOptimized ? 10 : 3;
   const int samples = testing::kOptimized ? 64 : 8;
   const auto requests =
-      make_requests({make_prompt(model_->tokenizer, question(1))}, samples, sampling);
-  const auto all = generate(*engine_on(*model_, GetParam(), 64), requests);
+      make_requests({make_prompt(builtin_model().tokenizer, question(1))}, samples, sampling);
+  const auto all = generate(*engine_on(builtin_model(), GetParam(), 64), requests);
   ASSERT_EQ(all.size(), static_cast<size_t>(samples));
   for (const int batch_size : {1, 7}) {
-    const auto some = generate(*engine_on(*model_, GetParam(), batch_size), requests);
+    const auto some = generate(*engine_on(builtin_model(), GetParam(), batch_size), requests);
     for (const auto& [id, completion] : all) {
       EXPECT_EQ(completion.token_ids, some.at(id).token_ids) << "batches of " << batch_size;
       EXPECT_EQ(completion.logprob, some.at(id).logprob);
@@ -179,23 +166,23 @@ TEST_P(CudaEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
   }
 }
 
-TEST_F(SimtOrder, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {
+TEST(SimtEngine, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {
   LocalEngineOptions options;
   options.device = "simt";
   options.activations = Activations::kInt8;
-  auto engine = LocalEngine::create(*model_, options);
+  auto engine = LocalEngine::create(builtin_model(), options);
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.error().message, "--activations int8: the device simt has bf16x2, bf16");
   options.activations.reset();
   options.kv_cache_gib = 100;
-  engine = LocalEngine::create(*model_, options);
+  engine = LocalEngine::create(builtin_model(), options);
   ASSERT_FALSE(engine.ok());
   EXPECT_THAT(engine.error().message,
               ::testing::HasSubstr("the KV cache at least 100.0, of 3.6 GiB that --gpu-memory 0.9 "
                                    "allows of 4.0 free"));
   options.kv_cache_gib = 0;
   options.device = "gpu";
-  engine = LocalEngine::create(*model_, options);
+  engine = LocalEngine::create(builtin_model(), options);
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.error().message,
             "--device gpu: must be auto, cpu, cuda, cuda:N, cuda:all, simt or simt:N");

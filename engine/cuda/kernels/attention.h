@@ -6,7 +6,8 @@
 // of mma.m16n8k16. Each of four warps takes four pages of the split, and their results are merged
 // in order; attention_merge merges the splits in order. So a row's bits depend on its own
 // positions alone, not on who is in its unit. Queries and probabilities are sums of two bf16
-// values, keys and values are bf16 in the cache: products are exact to 16 bits.
+// values, keys and values are bf16 in the cache, or whole numbers of 8 bits, which are exact in
+// bf16 and whose scales go to the scores and into the probabilities: products are exact to 16 bits.
 #pragma once
 
 #include "engine/cuda/device.h"
@@ -20,29 +21,69 @@ constexpr int kWarpPages = kCudaSplitTokens / kPageTokens / kAttentionWarps;
 constexpr int kQueryRows = 16;
 constexpr float kNothing = -3.402823466e38f;  // the maximum of no score
 
-constexpr int attention_stride(int head_dim) { return head_dim + 8; }
+// Bytes of a position's key or value in shared memory: rows shifted by 16, so no bank conflicts.
+constexpr int attention_stride(int head_dim, bool int8) { return head_dim * (int8 ? 1 : 2) + 16; }
 // Keys and values of a page, twice for each warp.
-constexpr int attention_stage_values(int head_dim) {
-  return 2 * kPageTokens * attention_stride(head_dim);
+constexpr int attention_stage_bytes(int head_dim, bool int8) {
+  return 2 * kPageTokens * attention_stride(head_dim, int8);
 }
-constexpr int attention_shared_bytes(int head_dim) {
-  const int pages = kAttentionWarps * 2 * attention_stage_values(head_dim) * 2;
+constexpr int attention_shared_bytes(int head_dim, bool int8) {
+  const int pages = kAttentionWarps * 2 * attention_stage_bytes(head_dim, int8);
   const int merge = kAttentionWarps * kQueryRows * head_dim * 4;
   return pages > merge ? pages : merge;
 }
 
-// Asks for a page's keys and values of a KV head; a warp's work.
-template <int kDim>
-__device__ void load_page(Shared<uint16_t> stage, Global<const uint16_t> keys,
-                          Global<const uint16_t> values, int lane) {
-  constexpr int kPieces = kDim / 8;
+// Asks for a page's keys and values of a KV head, `row_bytes` a position; a warp's work.
+template <int kRowBytes>
+__device__ void load_page(Shared<uint8_t> stage, Global<const uint8_t> keys,
+                          Global<const uint8_t> values, int lane) {
+  constexpr int kPieces = kRowBytes / 16, kStride = kRowBytes + 16;
   for (int i = lane; i < kPageTokens * kPieces; i += 32) {
-    const int slot = i / kPieces, piece = i % kPieces * 8;
-    const int to = slot * attention_stride(kDim) + piece;
-    copy_async_16(stage + to, keys + slot * kDim + piece);
-    copy_async_16(stage + kPageTokens * attention_stride(kDim) + to, values + slot * kDim + piece);
+    const int slot = i / kPieces, piece = i % kPieces * 16;
+    copy_async_16(stage + (slot * kStride + piece), keys + (slot * kRowBytes + piece));
+    copy_async_16(stage + ((kPageTokens + slot) * kStride + piece),
+                  values + (slot * kRowBytes + piece));
   }
   commit_copies();
+}
+
+// Two 8-bit whole numbers as bf16.
+__device__ inline uint32_t widen_int8(uint32_t low, uint32_t high) {
+  return pack_bf16(static_cast<float>(static_cast<int8_t>(low)),
+                   static_cast<float>(static_cast<int8_t>(high)));
+}
+
+// B's fragments of 32 dimensions of eight keys: two steps of two registers each.
+template <bool kInt8>
+__device__ void load_keys(uint32_t (&b)[4], Shared<uint8_t> keys, int stride, int tile, int group) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  if constexpr (kInt8) {
+    const Shared<uint8_t> row = keys + ((tile * 8 + lane / 4) * stride + group * 32 + lane % 4 * 2);
+    ASSAY_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t pair = load_as<uint16_t>(row + 8 * i);
+      b[i] = widen_int8(pair & 0xFF, pair >> 8);
+    }
+  } else {
+    load_matrices_4(b, keys + ((tile * 8 + lane % 8) * stride + group * 64 + lane / 8 * 16));
+  }
+}
+
+// B's fragments of 16 values for 16 dimensions: two tiles of two registers each.
+template <bool kInt8>
+__device__ void load_values(uint32_t (&b)[4], Shared<uint8_t> values, int stride, int tile) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  if constexpr (kInt8) {
+    ASSAY_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const Shared<uint8_t> at =
+          values + ((lane % 4 * 2 + i % 2 * 8) * stride + (tile + i / 2) * 8 + lane / 4);
+      b[i] = widen_int8(at[0], at[stride]);
+    }
+  } else {
+    load_matrices_4_transposed(
+        b, values + ((lane / 8 % 2 * 8 + lane % 8) * stride + (tile + lane / 16) * 16));
+  }
 }
 
 // The rest that bf16 leaves of two values.
@@ -59,18 +100,23 @@ __device__ inline float sum_of_quad(float value) {
   return value + __shfl_xor_sync(~0u, value, 2);
 }
 
-// report: attention_split<32> threads 128 shared 20480 occupancy 25
-// report: attention_split<64> threads 128 shared 36864 occupancy 16
-// report: attention_split<96> threads 128 shared 53248 occupancy 8
-// report: attention_split<128> threads 128 shared 69632 occupancy 8
-template <int kDim>
+// report: attention_split<32,false> threads 128 shared 20480 occupancy 25
+// report: attention_split<64,false> threads 128 shared 36864 occupancy 16
+// report: attention_split<96,false> threads 128 shared 53248 occupancy 8
+// report: attention_split<128,false> threads 128 shared 69632 occupancy 8
+// report: attention_split<32,true> threads 128 shared 12288 occupancy 25
+// report: attention_split<64,true> threads 128 shared 20480 occupancy 16
+// report: attention_split<96,true> threads 128 shared 28672 occupancy 8
+// report: attention_split<128,true> threads 128 shared 36864 occupancy 8
+template <int kDim, bool kInt8>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     attention_split(Global<const float> q, Global<const CudaAttentionUnit> units,
                     Global<const int32_t> positions, Global<const uint64_t> pages, int page_stride,
                     int heads, int kv_heads, int splits, uint64_t layer_offset,
                     Global<float> partial, Global<float> partial_scale) {
-  constexpr int kSteps = kDim / 16, kStride = attention_stride(kDim);
-  const Shared<uint16_t> memory = ASSAY_DYNAMIC_SHARED(uint16_t);
+  constexpr int kSteps = kDim / 16, kGroups = kDim / 32, kStride = attention_stride(kDim, kInt8);
+  constexpr int kStage = attention_stage_bytes(kDim, kInt8), kRowBytes = kStride - 16;
+  const Shared<uint8_t> memory = ASSAY_DYNAMIC_SHARED(uint8_t);
   ASSAY_SHARED(float, warp_scale, kAttentionWarps* kQueryRows * 2);
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
   const int line = lane / 4, pair = lane % 4 * 2;
@@ -119,14 +165,15 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int first_page = unit.split * (kCudaSplitTokens / kPageTokens) + warp * kWarpPages;
   int page_count = longest / kPageTokens + 1 - first_page;
   page_count = page_count < kWarpPages ? page_count : kWarpPages;
-  const Shared<uint16_t> stages = memory + warp * 2 * attention_stage_values(kDim);
+  const Shared<uint8_t> stages = memory + warp * 2 * kStage;
+  const auto page_of = [&](int n) {
+    return pages[int64_t{unit.longest} * page_stride + first_page + n] + layer_offset;
+  };
+  const int64_t head_bytes = int64_t{kPageTokens} * kRowBytes;
   const auto load = [&](int n) {
-    const uint64_t page =
-        pages[int64_t{unit.longest} * page_stride + first_page + n] + layer_offset;
-    const int64_t own = int64_t{kv_head} * kPageTokens * kDim;
-    const Global<const uint16_t> keys = global_at<const uint16_t>(page);
-    load_page<kDim>(stages + n % 2 * attention_stage_values(kDim), keys + own,
-                    keys + (int64_t{kv_heads} * kPageTokens * kDim + own), lane);
+    const Global<const uint8_t> keys = global_at<const uint8_t>(page_of(n));
+    load_page<kRowBytes>(stages + n % 2 * kStage, keys + kv_head * head_bytes,
+                         keys + (kv_heads + kv_head) * head_bytes, lane);
   };
   if (page_count > 0) load(0);
   for (int n = 0; n < page_count; ++n) {
@@ -137,19 +184,35 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
       wait_copies<0>();
     }
     __syncwarp();
-    const Shared<uint16_t> keys = stages + n % 2 * attention_stage_values(kDim);
-    const Shared<uint16_t> values = keys + kPageTokens * kStride;
+    const Shared<uint8_t> keys = stages + n % 2 * kStage;
+    const Shared<uint8_t> values = keys + kPageTokens * kStride;
+    // Of 32 dimensions of each position, [group][16]; int8 only.
+    Global<const float> key_scales = nullptr, value_scales = nullptr;
+    if constexpr (kInt8) {
+      const Global<const float> scales =
+          global_at<const float>(page_of(n) + static_cast<uint64_t>(2 * kv_heads * head_bytes));
+      key_scales = scales + int64_t{kv_head} * kGroups * kPageTokens;
+      value_scales = scales + int64_t{kv_heads + kv_head} * kGroups * kPageTokens;
+    }
 
     float scores[2][4] = {};  // of positions 0–7 and 8–15 of the page
     ASSAY_UNROLL
     for (int tile = 0; tile < 2; ++tile) {
       ASSAY_UNROLL
-      for (int step = 0; step < kSteps; step += 2) {
+      for (int g = 0; g < kGroups; ++g) {
         uint32_t b[4];
-        load_matrices_4(b, keys + (tile * 8 + lane % 8) * kStride + step * 16 + lane / 8 * 8);
+        load_keys<kInt8>(b, keys, kStride, tile, g);
+        float part[4] = {};
+        float(&to)[4] = kInt8 ? part : scores[tile];
         for (int s = 0; s < 2; ++s) {
-          mma_bf16(scores[tile], queries[step + s], {b[2 * s], b[2 * s + 1]});
-          mma_bf16(scores[tile], query_rests[step + s], {b[2 * s], b[2 * s + 1]});
+          mma_bf16(to, queries[2 * g + s], {b[2 * s], b[2 * s + 1]});
+          mma_bf16(to, query_rests[2 * g + s], {b[2 * s], b[2 * s + 1]});
+        }
+        if constexpr (kInt8) {
+          for (int i = 0; i < 4; ++i) {
+            const float scale = key_scales[g * kPageTokens + tile * 8 + pair + i % 2];
+            scores[tile][i] = fmaf(part[i], scale, scores[tile][i]);
+          }
         }
       }
     }
@@ -177,16 +240,27 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
       }
     }
     uint32_t p[4], p_rest[4];
-    for (int r = 0; r < 4; ++r) {
-      const float first = scores[r / 2][r % 2 * 2], second = scores[r / 2][r % 2 * 2 + 1];
-      p[r] = pack_bf16(first, second);
-      p_rest[r] = pack_rest(first, second, p[r]);
-    }
+    // The probabilities as A's fragments, times the value's scale where there is one.
+    const auto pack_probabilities = [&](int g) {
+      for (int r = 0; r < 4; ++r) {
+        float first = scores[r / 2][r % 2 * 2], second = scores[r / 2][r % 2 * 2 + 1];
+        if constexpr (kInt8) {
+          const int at = g * kPageTokens + r / 2 * 8 + pair;
+          first *= value_scales[at];
+          second *= value_scales[at + 1];
+        }
+        p[r] = pack_bf16(first, second);
+        p_rest[r] = pack_rest(first, second, p[r]);
+      }
+    };
+    if constexpr (!kInt8) pack_probabilities(0);
     ASSAY_UNROLL
     for (int tile = 0; tile < kDim / 8; tile += 2) {
+      if constexpr (kInt8) {
+        if (tile % 4 == 0) pack_probabilities(tile / 4);
+      }
       uint32_t b[4];
-      load_matrices_4_transposed(
-          b, values + (lane / 8 % 2 * 8 + lane % 8) * kStride + (tile + lane / 16) * 8);
+      load_values<kInt8>(b, values, kStride, tile);
       for (int t = 0; t < 2; ++t) {
         for (int i = 0; i < 4; ++i) mixed[tile + t][i] *= scale[i / 2];
         mma_bf16(mixed[tile + t], p, {b[2 * t], b[2 * t + 1]});

@@ -40,6 +40,17 @@ __device__ inline float sum_of_block(float value, Shared<float> lanes) {
   return sum;
 }
 
+// The norm of a row whose squares the threads have summed up.
+__device__ inline void write_norm(Global<const float> x, Global<const float> scale, float eps,
+                                  int width, float squares, Shared<float> lanes,
+                                  Global<float> out) {
+  const float mean = sum_of_block(squares, lanes) / static_cast<float>(width);
+  const float factor = 1.0f / sqrtf(mean + eps);
+  for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
+    out[i] = x[i] * factor * scale[i];
+  }
+}
+
 // report: rms_norm threads 128 shared 0 occupancy 50
 __global__ void rms_norm(Global<const float> x, Global<const float> scale, float eps, int width,
                          Global<float> out) {
@@ -50,11 +61,21 @@ __global__ void rms_norm(Global<const float> x, Global<const float> scale, float
     const float value = x[row + i];
     squares = fmaf(value, value, squares);
   }
-  const float mean = sum_of_block(squares, lanes) / static_cast<float>(width);
-  const float factor = 1.0f / sqrtf(mean + eps);
+  write_norm(x + row, scale, eps, width, squares, lanes, out + row);
+}
+
+// report: add_rms_norm threads 128 shared 0 occupancy 50
+__global__ void add_rms_norm(Global<float> x, Global<const float> y, Global<const float> scale,
+                             float eps, int width, Global<float> out) {
+  ASSAY_SHARED(float, lanes, kRowThreads / 32);
+  const int64_t row = int64_t{blockIdx.x} * width;
+  float squares = 0;
   for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
-    out[row + i] = x[row + i] * factor * scale[i];
+    const float value = x[row + i] + y[row + i];
+    x[row + i] = value;
+    squares = fmaf(value, value, squares);
   }
+  write_norm(x + row, scale, eps, width, squares, lanes, out + row);
 }
 
 // Each thread takes two values; eight threads make a sum.
@@ -92,21 +113,93 @@ __global__ void swiglu(Global<float> gate, Global<const float> up, int64_t count
   gate[i] = g / (1.0f + exp_f32(-g)) * up[i];
 }
 
-// A block rotates all heads of a row.
-// report: rope threads 128 shared 0 occupancy 50
-__global__ void rope(Global<float> q, Global<float> k, Global<const float> angles, int heads,
-                     int kv_heads, int head_dim, int step, int apart) {
+// Element d of a head, rotated.
+__device__ inline float rotated(Global<const float> head, Global<const float> angles, int d,
+                                int step, int apart) {
+  // Of pair i, first is at i · step and second at first + apart.
+  const bool is_second = step == 1 ? d >= apart : d % 2 == 1;
+  const int first = is_second ? d - apart : d, pair = first / step;
+  const float a = head[first], b = head[first + apart];
+  const float cosine = angles[2 * pair], sine = angles[2 * pair + 1];
+  return is_second ? a * sine + b * cosine : a * cosine - b * sine;
+}
+
+__device__ inline void rotate_queries(Global<float> q, Global<const float> angles, int heads,
+                                      int head_dim, int step, int apart) {
   const int half = head_dim / 2;
+  for (int i = static_cast<int>(threadIdx.x); i < heads * half; i += kRowThreads) {
+    const int pair = i % half;
+    const Global<float> at = q + (int64_t{i / half} * head_dim + pair * step);
+    const float cosine = angles[2 * pair], sine = angles[2 * pair + 1];
+    const float a = at[0], b = at[apart];
+    at[0] = a * cosine - b * sine;
+    at[apart] = a * sine + b * cosine;
+  }
+}
+
+// A block has a row: rotates its query heads in place, and its keys on their way into the page,
+// which holds keys [kv_heads][16][head_dim] and values, bf16.
+// report: rope_and_store threads 128 shared 0 occupancy 50
+__global__ void rope_and_store(Global<float> q, Global<const float> k, Global<const float> v,
+                               Global<const float> angles, Global<const int32_t> positions,
+                               Global<const uint64_t> pages, int page_stride, int heads,
+                               int kv_heads, int head_dim, int step, int apart,
+                               uint64_t layer_offset) {
   const int64_t row = blockIdx.x;
-  for (int i = static_cast<int>(threadIdx.x); i < (heads + kv_heads) * half; i += kRowThreads) {
-    const int head = i / half, pair = i % half;
-    const Global<float> at = head < heads ? q + (row * heads + head) * head_dim
-                                          : k + (row * kv_heads + head - heads) * head_dim;
-    const float cosine = angles[row * head_dim + 2 * pair];
-    const float sine = angles[row * head_dim + 2 * pair + 1];
-    const float a = at[pair * step], b = at[pair * step + apart];
-    at[pair * step] = a * cosine - b * sine;
-    at[pair * step + apart] = a * sine + b * cosine;
+  const int position = positions[row], width = kv_heads * head_dim;
+  const uint64_t page = pages[row * page_stride + position / kPageTokens] + layer_offset;
+  const Global<uint16_t> keys = global_at<uint16_t>(page);
+  const Global<uint16_t> values = keys + int64_t{width} * kPageTokens;
+  const Global<const float> own_angles = angles + row * head_dim;
+  rotate_queries(q + row * heads * head_dim, own_angles, heads, head_dim, step, apart);
+  for (int i = static_cast<int>(threadIdx.x) * 2; i < width; i += kRowThreads * 2) {
+    const int head = i / head_dim, d = i % head_dim;
+    const int64_t to = (int64_t{head} * kPageTokens + position % kPageTokens) * head_dim + d;
+    const Global<const float> key = k + (row * width + head * head_dim);
+    store_as(keys + to, pack_bf16(rotated(key, own_angles, d, step, apart),
+                                  rotated(key, own_angles, d + 1, step, apart)));
+    store_as(values + to, pack_bf16(v[row * width + i], v[row * width + i + 1]));
+  }
+}
+
+// 32 values of a warp as whole numbers of the largest / 127, and the scale.
+__device__ inline void store_int8(float value, Global<int8_t> to, Global<float> scale) {
+  float most = fabsf(value);
+  for (int apart = 16; apart > 0; apart /= 2) {
+    const float other = __shfl_xor_sync(~0u, most, apart);
+    most = other > most || other != other ? other : most;  // what is not a number stays
+  }
+  const float unit = most / 127.0f;
+  to[0] = static_cast<int8_t>(most > 1e-30f ? rintf(value / unit) : 0.0f);
+  if (threadIdx.x % 32 == 0) scale[0] = most > 1e-30f || most != most ? unit : 0.0f;
+}
+
+// The same with int8; a warp has 32 dimensions of a head. Behind the values are the f32 scales of
+// keys and values, [kv_heads][head_dim / 32][16] each.
+// report: rope_and_store_int8 threads 128 shared 0 occupancy 50
+__global__ void rope_and_store_int8(Global<float> q, Global<const float> k, Global<const float> v,
+                                    Global<const float> angles, Global<const int32_t> positions,
+                                    Global<const uint64_t> pages, int page_stride, int heads,
+                                    int kv_heads, int head_dim, int step, int apart,
+                                    uint64_t layer_offset) {
+  const int64_t row = blockIdx.x;
+  const int position = positions[row], slot = position % kPageTokens;
+  const int width = kv_heads * head_dim, groups = head_dim / 32;
+  const uint64_t page = pages[row * page_stride + position / kPageTokens] + layer_offset;
+  const Global<int8_t> keys = global_at<int8_t>(page);
+  const Global<int8_t> values = keys + int64_t{width} * kPageTokens;
+  const Global<float> scales = global_at<float>(page + uint64_t{2} * width * kPageTokens);
+  const Global<const float> own_angles = angles + row * head_dim;
+  rotate_queries(q + row * heads * head_dim, own_angles, heads, head_dim, step, apart);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int g = static_cast<int>(threadIdx.x / 32); g < width / 32; g += kRowThreads / 32) {
+    const int head = g / groups, d = g % groups * 32 + lane;
+    const int64_t to = (int64_t{head} * kPageTokens + slot) * head_dim + d;
+    const Global<const float> key = k + (row * width + head * head_dim);
+    store_int8(rotated(key, own_angles, d, step, apart), keys + to,
+               scales + (g * kPageTokens + slot));
+    store_int8(v[row * width + g * 32 + lane], values + to,
+               scales + ((width / 32 + g) * kPageTokens + slot));
   }
 }
 
@@ -116,24 +209,6 @@ __global__ void gather(Global<const float> x, Global<const int32_t> rows, int wi
   const int64_t from = int64_t{rows[blockIdx.x]} * width, to = int64_t{blockIdx.x} * width;
   for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
     out[to + i] = x[from + i];
-  }
-}
-
-// A page holds bf16 keys [kv_heads][16][head_dim], then values; a thread writes two.
-// report: store_kv threads 128 shared 0 occupancy 50
-__global__ void store_kv(Global<const float> k, Global<const float> v,
-                         Global<const int32_t> positions, Global<const uint64_t> pages,
-                         int page_stride, int kv_heads, int head_dim, uint64_t layer_offset) {
-  const int64_t row = blockIdx.x;
-  const int position = positions[row], slot = position % kPageTokens;
-  const uint64_t page = pages[row * page_stride + position / kPageTokens] + layer_offset;
-  const int width = kv_heads * head_dim;
-  const Global<uint16_t> keys = global_at<uint16_t>(page);
-  const Global<uint16_t> values = keys + int64_t{width} * kPageTokens;
-  for (int i = static_cast<int>(threadIdx.x) * 2; i < width; i += kRowThreads * 2) {
-    const int64_t at = (int64_t{i / head_dim} * kPageTokens + slot) * head_dim + i % head_dim;
-    store_as(keys + at, pack_bf16(k[row * width + i], k[row * width + i + 1]));
-    store_as(values + at, pack_bf16(v[row * width + i], v[row * width + i + 1]));
   }
 }
 

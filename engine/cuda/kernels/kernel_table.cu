@@ -96,11 +96,28 @@ void launch_swiglu(CudaStream stream, float* gate, const float* up, int64_t coun
                count);
 }
 
-void launch_rope(CudaStream stream, float* q, float* k, const float* angles, int rows, int heads,
-                 int kv_heads, int head_dim, RopePairs pairs) {
+void launch_add_rms_norm(CudaStream stream, float* x, const float* y, const float* scale, float eps,
+                         int rows, int width, float* out) {
+  ASSAY_LAUNCH(add_rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, x, y,
+               scale, eps, width, out);
+}
+
+void launch_rope_and_store(CudaStream stream, float* q, const float* k, const float* v,
+                           const float* angles, const CudaRows& batch, int rows, int heads,
+                           int kv_heads, int head_dim, RopePairs pairs, KvType kv_type,
+                           uint64_t layer_offset) {
   const bool halves = pairs == RopePairs::kHalves;
-  ASSAY_LAUNCH(rope, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, q, k, angles,
-               heads, kv_heads, head_dim, halves ? 1 : 2, halves ? head_dim / 2 : 1);
+  const int step = halves ? 1 : 2, apart = halves ? head_dim / 2 : 1;
+  const dim3 grid{static_cast<unsigned>(rows)};
+  if (kv_type == KvType::kInt8) {
+    ASSAY_LAUNCH(rope_and_store_int8, grid, dim3{kRowThreads}, 0, stream, q, k, v, angles,
+                 batch.positions, batch.pages, batch.page_stride, heads, kv_heads, head_dim, step,
+                 apart, layer_offset);
+  } else {
+    ASSAY_LAUNCH(rope_and_store, grid, dim3{kRowThreads}, 0, stream, q, k, v, angles,
+                 batch.positions, batch.pages, batch.page_stride, heads, kv_heads, head_dim, step,
+                 apart, layer_offset);
+  }
 }
 
 void launch_gather(CudaStream stream, const float* x, const int32_t* rows, int count, int width,
@@ -109,37 +126,42 @@ void launch_gather(CudaStream stream, const float* x, const int32_t* rows, int c
                width, out);
 }
 
-void launch_store_kv(CudaStream stream, const float* k, const float* v, const CudaRows& batch,
-                     int rows, int kv_heads, int head_dim, uint64_t layer_offset) {
-  ASSAY_LAUNCH(store_kv, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, k, v,
-               batch.positions, batch.pages, batch.page_stride, kv_heads, head_dim, layer_offset);
-}
-
-template <int kDim>
+template <int kDim, bool kInt8>
 void launch_attention_of(CudaStream stream, const CudaAttention& a, const CudaRows& batch,
                          uint64_t layer_offset) {
   const int group = a.heads / a.kv_heads;
   const dim3 grid{static_cast<unsigned>(a.unit_count), static_cast<unsigned>(a.kv_heads),
                   blocks_for(group, kQueryRows)};
-  ASSAY_LAUNCH(attention_split<kDim>, grid, dim3{kAttentionThreads}, attention_shared_bytes(kDim),
-               stream, a.q, a.units, batch.positions, batch.pages, batch.page_stride, a.heads,
-               a.kv_heads, a.splits, layer_offset, a.partial, a.partial_scale);
-  ASSAY_LAUNCH(attention_merge,
-               (dim3{static_cast<unsigned>(a.rows), static_cast<unsigned>(a.heads)}), dim3{kDim}, 0,
-               stream, a.partial, a.partial_scale, batch.positions, a.heads, a.splits, a.out);
+  ASSAY_LAUNCH((attention_split<kDim, kInt8>), grid, dim3{kAttentionThreads},
+               attention_shared_bytes(kDim, kInt8), stream, a.q, a.units, batch.positions,
+               batch.pages, batch.page_stride, a.heads, a.kv_heads, a.splits, layer_offset,
+               a.partial, a.partial_scale);
+  const dim3 merge_grid{static_cast<unsigned>(a.rows), static_cast<unsigned>(a.heads)};
+  ASSAY_LAUNCH(attention_merge, merge_grid, dim3{kDim}, 0, stream, a.partial, a.partial_scale,
+               batch.positions, a.heads, a.splits, a.out);
+}
+
+template <int kDim>
+void launch_attention_with(CudaStream stream, const CudaAttention& a, const CudaRows& batch,
+                           uint64_t layer_offset) {
+  if (a.kv_type == KvType::kInt8) {
+    launch_attention_of<kDim, true>(stream, a, batch, layer_offset);
+  } else {
+    launch_attention_of<kDim, false>(stream, a, batch, layer_offset);
+  }
 }
 
 void launch_attention(CudaStream stream, const CudaAttention& a, const CudaRows& batch,
                       uint64_t layer_offset) {
   switch (a.head_dim) {
     case 32:
-      return launch_attention_of<32>(stream, a, batch, layer_offset);
+      return launch_attention_with<32>(stream, a, batch, layer_offset);
     case 64:
-      return launch_attention_of<64>(stream, a, batch, layer_offset);
+      return launch_attention_with<64>(stream, a, batch, layer_offset);
     case 96:
-      return launch_attention_of<96>(stream, a, batch, layer_offset);
+      return launch_attention_with<96>(stream, a, batch, layer_offset);
     case 128:
-      return launch_attention_of<128>(stream, a, batch, layer_offset);
+      return launch_attention_with<128>(stream, a, batch, layer_offset);
   }
 }
 
@@ -159,10 +181,9 @@ void launch_log_softmax(CudaStream stream, float* x, int rows, int vocab_size, f
 
 const CudaKernels& kernel_table() {
   static constexpr CudaKernels kTable = {
-      launch_embed,     launch_rms_norm, launch_split_activations,
-      launch_linear,    launch_add,      launch_swiglu,
-      launch_rope,      launch_gather,   launch_store_kv,
-      launch_attention, launch_sample,   launch_log_softmax};
+      launch_embed,  launch_rms_norm,     launch_split_activations, launch_linear, launch_add,
+      launch_swiglu, launch_add_rms_norm, launch_rope_and_store,    launch_gather, launch_attention,
+      launch_sample, launch_log_softmax};
   return kTable;
 }
 
