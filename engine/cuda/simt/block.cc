@@ -18,12 +18,15 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #define ASSAY_FIBERS_WITH_ASAN
+#elif defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define ASSAY_FIBERS_WITH_TSAN
 #endif
 
 namespace assay::simt {
 namespace {
 
-#ifdef ASSAY_FIBERS_WITH_ASAN
+#if defined(ASSAY_FIBERS_WITH_ASAN) || defined(ASSAY_FIBERS_WITH_TSAN)
 constexpr size_t kStackBytes = 512 * 1024;
 #else
 constexpr size_t kStackBytes = 64 * 1024;
@@ -76,6 +79,9 @@ class Worker : public Block {
 #ifdef ASSAY_FIBERS_WITH_ASAN
     const void* stack = nullptr;
     void* fake_stack = nullptr;
+#elif defined(ASSAY_FIBERS_WITH_TSAN)
+    void* known = __tsan_create_fiber(0);
+    ~Fiber() { __tsan_destroy_fiber(known); }
 #endif
   };
 
@@ -98,6 +104,8 @@ class Worker : public Block {
   void* main_fake_stack_ = nullptr;
   const void* main_stack_ = nullptr;
   size_t main_stack_bytes_ = 0;
+#elif defined(ASSAY_FIBERS_WITH_TSAN)
+  void* main_fiber_ = __tsan_get_current_fiber();
 #endif
 };
 
@@ -132,6 +140,8 @@ void Worker::add_fiber() {
         }
 #ifdef ASSAY_FIBERS_WITH_ASAN
         __sanitizer_start_switch_fiber(nullptr, main_stack_, main_stack_bytes_);
+#elif defined(ASSAY_FIBERS_WITH_TSAN)
+        __tsan_switch_to_fiber(main_fiber_, 0);
 #endif
         return std::move(own.caller);
       });
@@ -142,6 +152,8 @@ void Worker::resume(Thread& next) {
   thread = &next;
 #ifdef ASSAY_FIBERS_WITH_ASAN
   __sanitizer_start_switch_fiber(&main_fake_stack_, fiber.stack, kStackBytes);
+#elif defined(ASSAY_FIBERS_WITH_TSAN)
+  __tsan_switch_to_fiber(fiber.known, 0);
 #endif
   fiber.self = std::move(fiber.self).resume();
 #ifdef ASSAY_FIBERS_WITH_ASAN
@@ -153,6 +165,8 @@ void Worker::yield(int linear) {
   Fiber& fiber = *fibers_[linear];
 #ifdef ASSAY_FIBERS_WITH_ASAN
   __sanitizer_start_switch_fiber(&fiber.fake_stack, main_stack_, main_stack_bytes_);
+#elif defined(ASSAY_FIBERS_WITH_TSAN)
+  __tsan_switch_to_fiber(main_fiber_, 0);
 #endif
   fiber.caller = std::move(fiber.caller).resume();
 #ifdef ASSAY_FIBERS_WITH_ASAN
