@@ -195,11 +195,11 @@ void Worker::wait(Thread::State state, const char* name, const Where& where) {
 
 void Worker::report(std::string what, const Where& where) {
   if (fault_) return;
-  const std::string_view file = where.file_name();
+  const std::string_view file = where.file;
   fault_ = Fault{kernel_,
                  std::move(what),
                  std::string(file.substr(file.find_last_of('/') + 1)),
-                 static_cast<int>(where.line()),
+                 where.line,
                  index,
                  thread->index};
 }
@@ -221,11 +221,11 @@ void Worker::run_warp(int warp, std::span<const int> lanes) {
 void Worker::release_barrier() {
   barrier_result_ = 0;
   for (Thread& each : threads_) {
-    if (each.where.line() != threads_[0].where.line() ||
-        std::strcmp(each.where.file_name(), threads_[0].where.file_name()) != 0) {
+    if (each.where.line != threads_[0].where.line ||
+        std::strcmp(each.where.file, threads_[0].where.file) != 0) {
       thread = &each;
       return report(fmt::format("divergent barrier: thread {} waits in line {}",
-                                to_text(threads_[0].index), threads_[0].where.line()),
+                                to_text(threads_[0].index), threads_[0].where.line),
                     each.where);
     }
     if (each.barrier_value != 0) ++barrier_result_;
@@ -377,10 +377,10 @@ void Block::warp_operation(uint32_t mask, const char* name, const void* in, void
     fresh.name = name;
     operations.push_back(fresh);
     found = std::prev(operations.end());
-  } else if (found->mask != mask || found->apply != apply || found->where.line() != where.line()) {
+  } else if (found->mask != mask || found->apply != apply || found->where.line != where.line) {
     fault(fmt::format("{} (mask {:#x}) while other lanes of the warp are in {} (mask {:#x}) in "
                       "line {}",
-                      name, mask, found->name, found->mask, found->where.line()),
+                      name, mask, found->name, found->mask, found->where.line),
           where);
   }
   found->in[lane] = in;

@@ -7,13 +7,22 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <vector>
 
 namespace assay::simt {
 
-using Where = std::source_location;
+// A line of a kernel. As a default argument current() is the line of the call, like
+// std::source_location, which Clang 14 lacks.
+struct Where {
+  const char* file = "";
+  int line = 0;
+
+  static constexpr Where current(const char* file = __builtin_FILE(),
+                                 int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;

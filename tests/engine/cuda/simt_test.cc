@@ -146,6 +146,7 @@ TEST(Simt, AThreadThatReturnsBeforeABarrierIsNamed) {
   EXPECT_THAT(fault_text(), HasSubstr("waits for thread (63,0,0), which has returned"));
 }
 
+constexpr int kBadLine = __LINE__ + 3;
 __global__ void out_of_bounds(Global<const float> x, Global<float> out, int count) {
   const int i = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
   if (i <= count) out[i] = x[i];
@@ -154,7 +155,8 @@ __global__ void out_of_bounds(Global<const float> x, Global<float> out, int coun
 TEST(Simt, AnAccessOneElementBehindTheEndIsAFault) {
   const Memory<float> x(40), out(41);
   ASSAY_LAUNCH(out_of_bounds, dim3{2}, dim3{32}, 0, nullptr, x, out, 40);
-  EXPECT_THAT(fault_text(), HasSubstr("block (1,0,0), thread (8,0,0)"));
+  EXPECT_THAT(fault_text(), HasSubstr("block (1,0,0), thread (8,0,0), simt_test.cc:" +
+                                      std::to_string(kBadLine) + ": global memory: out of bounds"));
   ASSAY_LAUNCH(out_of_bounds, dim3{2}, dim3{32}, 0, nullptr, x, out, 39);
   EXPECT_EQ(fault_text(), "");
 }
