@@ -239,9 +239,10 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->capture_default_str()
       ->multi_option_policy(last);
   command
-      ->add_option("--device", o.device,
-                   "auto (a GPU if there is one), cpu, cuda, cuda:N, cuda:all (a replica on each), or "
-                   "simt: the GPU's kernels, emulated, for tests")
+      ->add_option(
+          "--device", o.device,
+          "auto (a GPU if there is one), cpu, cuda, cuda:N, cuda:all (a replica on each), or "
+          "simt: the GPU's kernels, emulated, for tests")
       ->capture_default_str()
       ->multi_option_policy(last);
   command

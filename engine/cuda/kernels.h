@@ -52,7 +52,7 @@ struct CudaAttention {
   const CudaAttentionUnit* units = nullptr;
   int unit_count = 0;
   int rows = 0, heads = 0, kv_heads = 0, head_dim = 0;
-  int splits = 0;  // of the longest row
+  int splits = 0;                  // of the longest row
   KvType kv_type = KvType::kBF16;  // or kInt8
   // Of each row, head and split: Σ exp(s − max) · v [head_dim]; max and Σ exp(s − max) [2]
   float* partial = nullptr;

@@ -141,7 +141,7 @@ void Worker::add_fiber() {
 #ifdef ASSAY_FIBERS_WITH_ASAN
         __sanitizer_start_switch_fiber(nullptr, main_stack_, main_stack_bytes_);
 #elif defined(ASSAY_FIBERS_WITH_TSAN)
-        __tsan_switch_to_fiber(main_fiber_, 0);
+                                       __tsan_switch_to_fiber(main_fiber_, 0);
 #endif
         return std::move(own.caller);
       });
@@ -196,12 +196,8 @@ void Worker::wait(Thread::State state, const char* name, const Where& where) {
 void Worker::report(std::string what, const Where& where) {
   if (fault_) return;
   const std::string_view file = where.file;
-  fault_ = Fault{kernel_,
-                 std::move(what),
-                 std::string(file.substr(file.find_last_of('/') + 1)),
-                 where.line,
-                 index,
-                 thread->index};
+  fault_ = Fault{kernel_,    std::move(what), std::string(file.substr(file.find_last_of('/') + 1)),
+                 where.line, index,           thread->index};
 }
 
 void Worker::run_warp(int warp, std::span<const int> lanes) {
