@@ -84,16 +84,20 @@ std::optional<int> number_after(const std::string& name, const std::string& pref
 Result<Device> open_device(const LocalEngineOptions& options, const ModelConfig& config) {
   const std::string& name = options.device;
   if (name == "cpu") return open_cpu(options);
-  if (name == "auto") {
-    if (!make_gpu_runtime(0).ok()) return open_cpu(options);
+  if (name == "auto") {  // a GPU, if there is one that can run this model as asked
+    auto runtime = make_gpu_runtime(0);
+    if (!runtime.ok()) return open_cpu(options);
+    std::vector<std::unique_ptr<CudaRuntime>> one;
+    one.push_back(std::move(runtime).value());
+    auto device = open_cuda(options, config, std::move(one));
+    return device.ok() ? std::move(device) : open_cpu(options);
   }
   std::vector<std::unique_ptr<CudaRuntime>> runtimes;
   const int simt_count = name == "simt" ? 1 : number_after(name, "simt:").value_or(0);
   for (int i = 0; i < std::min(simt_count, 64); ++i) runtimes.push_back(make_simt_runtime());
   if (runtimes.empty()) {
     const bool all = name == "cuda:all";
-    const int first =
-        name == "auto" || name == "cuda" || all ? 0 : number_after(name, "cuda:").value_or(-1);
+    const int first = name == "cuda" || all ? 0 : number_after(name, "cuda:").value_or(-1);
     if (first < 0) {
       return Error{"--device " + name +
                    ": must be auto, cpu, cuda, cuda:N, cuda:all, simt or simt:N"};

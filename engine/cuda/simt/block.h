@@ -29,6 +29,8 @@ struct Dim3 {
   uint64_t count() const { return uint64_t{x} * y * z; }
 };
 
+std::string to_text(const Dim3& d);  // "(x,y,z)"
+
 constexpr int kWarpLanes = 32;
 constexpr int kMaxBlockThreads = 1024;
 constexpr size_t kMaxSharedBytes = 227 * 1024;  // what a block of sm_90 may have
