@@ -71,9 +71,18 @@ struct KvLayout {
 
 // One row of a batch: one token of one sequence.
 struct BatchRow {
-  int32_t token;
+  int32_t token;  // or token_of_draw()
   int32_t position;
   std::byte* const* pages;  // the sequence's page table, in host memory; covers `position`
+};
+
+// In place of a token: the one that the last sample() drew for its row `row`, collected or not.
+constexpr int32_t token_of_draw(int row) { return -1 - row; }
+
+struct Batch {
+  std::span<const BatchRow> rows;
+  std::span<const int> wanted;  // the rows that gather() takes, in host memory
+  int group = 1;                // query heads that share a KV head
 };
 
 // One row of logits to draw from: what a draw is a function of, beside the logits.
@@ -87,6 +96,21 @@ struct SampledToken {
   int32_t token = -1;  // -1: the logits hold a value that is not finite
   double logprob = 0;  // natural log of its probability before temperature and truncation
 };
+
+// Row of another model's logits beside the base model's.
+struct LogitsDifference {
+  double kl_divergence = 0;          // Σ p · log(p / q), p of the base; in nats
+  int32_t best = 0, other_best = 0;  // the likeliest token of each, of equal ones the lowest
+};
+
+// A term of the divergence of two distributions: p · d − p + q with d = log p − log q. As both sum
+// to 1 these terms sum to Σ p · d; none is negative, and for small d nothing cancels.
+constexpr double kl_term(double p, double q, double d) {
+  if (p == 0) return q;
+  if (d > 0.25 || d < -0.25) return p * d - p + q;
+  const double tail = 1.0 / 120 - d * (1.0 / 720 - d * (1.0 / 5040 - d / 40320));
+  return p * d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24 - d * tail)));  // of d − 1 + exp(−d)
+}
 
 enum class RopePairs { kHalves, kNeighbours };  // rotate (i, i + d/2) or (2i, 2i + 1)
 
@@ -128,15 +152,22 @@ class Ops {
   // What pack() will take.
   virtual size_t packed_bytes(const Weight& weight) const = 0;
 
-  // The rows that embed, rope_and_store and attention work on until the next begin(); they must
-  // stay.
-  virtual void begin(std::span<const BatchRow> rows) = 0;
+  // The rows that embed, gather, rope_and_store and attention work on until the next begin(); they
+  // must stay.
+  virtual void begin(const Batch& batch) = 0;
+  // Calls `body`, which asks for operations on the batch's rows and for nothing else, in an order
+  // and with arguments that follow from the batch's size and from `output`: a device may record
+  // them and repeat the record.
+  virtual void run(const float* output, const std::function<void()>& body) {
+    static_cast<void>(output);
+    body();
+  }
   // out[r] = table.row(tokens[r]);  out [rows, columns]; `table` is the file's, in host memory, and
   // `packed` what pack() made of it, or null where the device does not need that.
   virtual void embed(const Weight& table, const PackedWeight* packed, float* out) = 0;
   virtual bool packs_embedding() const = 0;
-  // out[i] = x[rows[i]];  x, out [.., width]; `rows` in host memory
-  virtual void gather(const float* x, std::span<const int> rows, int width, float* out) = 0;
+  // out[i] = x[wanted[i]];  x, out [.., width]
+  virtual void gather(const float* x, int width, float* out) = 0;
   // out[r][i] = x[r][i] / sqrt(mean(x[r]²) + eps) · scale[i];  x, out [rows, width], may be equal
   virtual void rms_norm(const float* x, const float* scale, float eps, int rows, int width,
                         float* out) = 0;
@@ -163,10 +194,22 @@ class Ops {
   // Draws a token from each row of logits [rows, vocab_size]: softmax(logits / temperature); the
   // top_k best; the smallest set of the best whose probability reaches top_p, the token that
   // crosses it included; those of at least min_p times the best one's probability; a draw from what
-  // is left, renormalised. Of equal probabilities the lower token id counts as better. `rows` and
-  // `out` are in host memory.
-  virtual void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows,
-                      SampledToken* out) = 0;
+  // is left, renormalised. Of equal probabilities the lower token id counts as better. `rows` is in
+  // host memory; collect() has what was drawn.
+  virtual void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows) = 0;
+  // Waits for the oldest sample() that has not been collected, at most two are; `out`, in host
+  // memory, has its rows.
+  virtual void collect(std::span<SampledToken> out) = 0;
+  // Whether the next batch should be asked for, with token_of_draw(), before the last sample() is
+  // collected: the device works on its own and would wait for the host.
+  virtual bool runs_ahead() const { return false; }
+  // out[r] = log softmax(logits[r])[tokens[r]];  logits [rows, vocab_size]; tokens and out in host
+  // memory
+  virtual void token_logprobs(const float* logits, int vocab_size, std::span<const int32_t> tokens,
+                              double* out) = 0;
+  // Row by row; base, other [rows, vocab_size]; `out`, in host memory, has their rows.
+  virtual void compare_logits(const float* base, const float* other, int vocab_size,
+                              std::span<LogitsDifference> out) = 0;
   // x[r][i] −= log Σ_j exp(x[r][j]);  x [rows, width]
   virtual void log_softmax(float* x, int rows, int width) = 0;
 };

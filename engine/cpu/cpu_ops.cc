@@ -67,20 +67,25 @@ class CpuOps : public Ops {
     return CpuWeight::size_bytes(PackFormat(weight.dtype), weight.rows, weight.columns);
   }
 
-  void begin(std::span<const BatchRow> rows) override { rows_ = rows; }
+  void begin(const Batch& batch) override {
+    rows_ = batch.rows;
+    wanted_ = batch.wanted;
+  }
 
   bool packs_embedding() const override { return false; }  // it is read a row at a time
 
   void embed(const Weight& table, const PackedWeight*, float* out) override {
     for (size_t r = 0; r < rows_.size(); ++r) {
-      CHECK(rows_[r].token >= 0 && rows_[r].token < table.rows);
-      dequantize(table.dtype, table.row(rows_[r].token), table.columns, out + r * table.columns);
+      int32_t token = rows_[r].token;
+      if (token < 0) token = std::max(0, drawn_.at(static_cast<size_t>(-1 - token)).token);
+      CHECK(token < table.rows);
+      dequantize(table.dtype, table.row(token), table.columns, out + r * table.columns);
     }
   }
 
-  void gather(const float* x, std::span<const int> rows, int width, float* out) override {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      std::copy_n(x + int64_t{rows[i]} * width, width, out + i * width);
+  void gather(const float* x, int width, float* out) override {
+    for (size_t i = 0; i < wanted_.size(); ++i) {
+      std::copy_n(x + int64_t{wanted_[i]} * width, width, out + i * width);
     }
   }
 
@@ -134,26 +139,79 @@ class CpuOps : public Ops {
     attention_.run(q, rows_, heads, kv, layer_offset, out);
   }
 
-  void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows,
-              SampledToken* out) override {
+  void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows) override {
+    CHECK(!older_);
+    if (waiting_) {
+      older_ = true;
+      std::swap(drawn_, older_drawn_);
+    }
+    waiting_ = true;
+    drawn_.resize(rows.size());
     team_.for_each(static_cast<int64_t>(rows.size()), [&](int64_t r) {
       thread_local Sampler::Scratch scratch;
-      out[r] = sampler_.sample(logits + r * vocab_size, vocab_size, rows[r], scratch);
+      drawn_[r] = sampler_.sample(logits + r * vocab_size, vocab_size, rows[r], scratch);
+    });
+  }
+
+  void collect(std::span<SampledToken> out) override {
+    CHECK(waiting_);
+    const std::vector<SampledToken>& from = older_ ? older_drawn_ : drawn_;
+    CHECK(out.size() == from.size());
+    std::copy(from.begin(), from.end(), out.begin());
+    (older_ ? older_ : waiting_) = false;
+  }
+
+  void token_logprobs(const float* logits, int vocab_size, std::span<const int32_t> tokens,
+                      double* out) override {
+    team_.for_each(static_cast<int64_t>(tokens.size()), [&](int64_t r) {
+      const float* row = logits + r * vocab_size;
+      const Softmax softmax = softmax_of(row, vocab_size);
+      out[r] = static_cast<double>(row[tokens[r]] - softmax.best) - std::log(softmax.total);
+    });
+  }
+
+  void compare_logits(const float* base, const float* other, int vocab_size,
+                      std::span<LogitsDifference> out) override {
+    team_.for_each(static_cast<int64_t>(out.size()), [&](int64_t r) {
+      const float *x = base + r * vocab_size, *y = other + r * vocab_size;
+      const Softmax p = softmax_of(x, vocab_size);
+      thread_local std::vector<float> p_weights;
+      p_weights.assign(p.weights, p.weights + vocab_size);
+      const Softmax q = softmax_of(y, vocab_size);
+      const double shift = double{q.best} - double{p.best} + std::log(q.total / p.total);
+      double sum = 0;
+      for (int i = 0; i < vocab_size; ++i) {
+        const double difference = double{x[i]} - double{y[i]} + shift;
+        sum += kl_term(p_weights[i] / p.total, q.weights[i] / q.total, difference);
+      }
+      out[r] = {sum, static_cast<int32_t>(std::find(x, x + vocab_size, p.best) - x),
+                static_cast<int32_t>(std::find(y, y + vocab_size, q.best) - y)};
     });
   }
 
   void log_softmax(float* x, int rows, int width) override {
     team_.for_each(rows, [&](int64_t r) {
-      thread_local std::vector<float> scratch;
-      scratch.resize(static_cast<size_t>(width));
       float* row = x + r * width;
-      const float best = kernels_.max(row, width);
-      const double log_total = std::log(kernels_.exp_sum(row, width, best, 1.0f, scratch.data()));
-      for (int i = 0; i < width; ++i) row[i] = static_cast<float>(row[i] - best - log_total);
+      const Softmax softmax = softmax_of(row, width);
+      const double log_total = std::log(softmax.total);
+      for (int i = 0; i < width; ++i)
+        row[i] = static_cast<float>(row[i] - softmax.best - log_total);
     });
   }
 
  private:
+  struct Softmax {
+    float best;
+    double total;          // Σ exp(x − best)
+    const float* weights;  // exp(x − best), until the thread's next one
+  };
+  Softmax softmax_of(const float* x, int count) const {
+    thread_local std::vector<float> weights;
+    weights.resize(static_cast<size_t>(count));
+    const float best = kernels_.max(x, count);
+    return {best, kernels_.exp_sum(x, count, best, 1.0f, weights.data()), weights.data()};
+  }
+
   // Element-wise work; too little of it is not worth waking threads for.
   template <typename Body>
   void over_rows(int64_t rows, int64_t work_per_row, const Body& body) {
@@ -184,6 +242,10 @@ class CpuOps : public Ops {
   CpuAttention attention_;
   Sampler sampler_;
   std::span<const BatchRow> rows_;
+  std::span<const int> wanted_;
+  // Of the last sample(), and of the one before it; whether they are still to be collected.
+  std::vector<SampledToken> drawn_, older_drawn_;
+  bool waiting_ = false, older_ = false;
 };
 
 Result<const CpuKernels*> find_kernels(const std::string& isa) {

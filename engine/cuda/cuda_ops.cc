@@ -1,7 +1,10 @@
 #include "engine/cuda/cuda_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <map>
+#include <tuple>
 #include <vector>
 
 #include "engine/cuda/weights.h"
@@ -10,10 +13,13 @@
 namespace assay {
 namespace {
 
-// Memory of the device that grows when it must.
+constexpr int kSplitPages = kCudaSplitTokens / kPageTokens;
+
+// Memory of the device that grows when it must. `moves` counts what has been given back: a graph
+// that was captured before may use it.
 class Scratch {
  public:
-  explicit Scratch(CudaRuntime& runtime) : runtime_(runtime) {}
+  Scratch(CudaRuntime& runtime, uint64_t& moves) : runtime_(runtime), moves_(moves) {}
   ~Scratch() { runtime_.release(data_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -22,6 +28,7 @@ class Scratch {
   T* get(size_t count) {
     const size_t bytes = count * sizeof(T);
     if (bytes > size_bytes_) {
+      ++moves_;
       runtime_.release(data_);
       size_bytes_ = std::max(bytes, 2 * size_bytes_);
       data_ = runtime_.allocate(size_bytes_);
@@ -37,6 +44,7 @@ class Scratch {
 
  private:
   CudaRuntime& runtime_;
+  uint64_t& moves_;
   void* data_ = nullptr;
   size_t size_bytes_ = 0;
 };
@@ -56,7 +64,10 @@ class CudaOps : public Ops {
 
   Buffer allocate(size_t count) override {
     auto* data = static_cast<float*>(runtime_->allocate(count * sizeof(float)));
-    return Buffer(data, [this](float* at) { runtime_->release(at); });
+    return Buffer(data, [this](float* at) {
+      ++moves_;
+      runtime_->release(at);
+    });
   }
   void upload(const float* from, size_t count, float* to) override {
     runtime_->upload(from, count * sizeof(float), to);
@@ -73,19 +84,19 @@ class CudaOps : public Ops {
   }
   size_t packed_bytes(const Weight& weight) const override { return cuda_weight_bytes(weight); }
 
-  void begin(std::span<const BatchRow> rows) override;
+  void begin(const Batch& batch) override;
+  void run(const float* output, const std::function<void()>& body) override;
+  bool runs_ahead() const override { return true; }
   bool packs_embedding() const override { return true; }
   void embed(const Weight& table, const PackedWeight* packed, float* out) override;
   void matmul(const float* x, int rows, std::span<const Product> products) override;
   void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
                  float* out) override;
-  void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows,
-              SampledToken* out) override;
+  void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows) override;
+  void collect(std::span<SampledToken> out) override;
 
-  void gather(const float* x, std::span<const int> rows, int width, float* out) override {
-    wanted_.assign(rows.begin(), rows.end());
-    kernels_.gather(stream_, x, wanted_memory_.fill(wanted_), static_cast<int>(rows.size()), width,
-                    out);
+  void gather(const float* x, int width, float* out) override {
+    kernels_.gather(stream_, x, wanted_at_, static_cast<int>(wanted_.size()), width, out);
   }
   void rms_norm(const float* x, const float* scale, float eps, int rows, int width,
                 float* out) override {
@@ -107,13 +118,32 @@ class CudaOps : public Ops {
     kernels_.rope_and_store(stream_, q, k, v, angles, batch_, static_cast<int>(rows_.size()), heads,
                             kv.kv_heads, kv.head_dim, pairs, kv.type, layer_offset);
   }
+  void token_logprobs(const float* logits, int vocab_size, std::span<const int32_t> tokens,
+                      double* out) override {
+    const int rows = static_cast<int>(tokens.size());
+    wanted_.assign(tokens.begin(), tokens.end());
+    auto* logprobs = results_memory_.get<double>(tokens.size());
+    kernels_.token_logprobs(stream_, logits, wanted_memory_.fill(wanted_), rows, vocab_size,
+                            sample_weights(rows, vocab_size), sample_blocks(rows, vocab_size),
+                            logprobs);
+    runtime_->download(logprobs, tokens.size() * sizeof(double), out);
+  }
+  void compare_logits(const float* base, const float* other, int vocab_size,
+                      std::span<LogitsDifference> out) override;
   void log_softmax(float* x, int rows, int width) override {
     kernels_.log_softmax(stream_, x, rows, width, sample_weights(rows, width),
                          sample_blocks(rows, width));
   }
 
  private:
-  void plan_attention(int rows_of_unit);
+  // Of what a graph depends on: rows, wanted ones, splits, units of attention, the output.
+  using GraphKey = std::tuple<size_t, size_t, int, size_t, const float*>;
+  struct Graph {
+    uint64_t moves = 0;  // when it was captured, or first asked for
+    std::unique_ptr<CudaGraph> graph;
+  };
+
+  void plan_attention();
   float* sample_weights(int rows, int width) {
     return weights_memory_.get<float>(static_cast<size_t>(rows) * width);
   }
@@ -127,11 +157,15 @@ class CudaOps : public Ops {
   std::string name_;
   bool both_parts_;
 
+  uint64_t moves_ = 0;
+  std::map<GraphKey, Graph> graphs_;
+
   std::span<const BatchRow> rows_;
   CudaRows batch_;
-  int splits_ = 0;
-  int planned_rows_of_unit_ = 0;  // 0: not planned for this batch
+  const int* wanted_at_ = nullptr;
+  int group_ = 1, splits_ = 0;
   const CudaAttentionUnit* units_ = nullptr;
+  const CudaSampled* drawn_ = nullptr;  // by the last sample()
 
   // Of one step, kept so that a step allocates nothing.
   std::vector<int32_t> tokens_, positions_, wanted_;
@@ -140,41 +174,75 @@ class CudaOps : public Ops {
   std::vector<CudaSampleRow> sample_rows_;
   std::vector<CudaSampled> sampled_;
 
-  Scratch tokens_memory_{*runtime_}, positions_memory_{*runtime_}, pages_memory_{*runtime_},
-      units_memory_{*runtime_}, wanted_memory_{*runtime_}, high_memory_{*runtime_},
-      low_memory_{*runtime_}, sums_memory_{*runtime_}, workspace_{*runtime_},
-      partial_memory_{*runtime_}, partial_scale_memory_{*runtime_}, weights_memory_{*runtime_},
-      blocks_memory_{*runtime_}, sample_rows_memory_{*runtime_}, sampled_memory_{*runtime_};
+  Scratch tokens_memory_{*runtime_, moves_}, positions_memory_{*runtime_, moves_},
+      pages_memory_{*runtime_, moves_}, units_memory_{*runtime_, moves_},
+      wanted_memory_{*runtime_, moves_}, high_memory_{*runtime_, moves_},
+      low_memory_{*runtime_, moves_}, sums_memory_{*runtime_, moves_},
+      workspace_{*runtime_, moves_}, partial_memory_{*runtime_, moves_},
+      partial_scale_memory_{*runtime_, moves_}, weights_memory_{*runtime_, moves_},
+      blocks_memory_{*runtime_, moves_}, sample_rows_memory_{*runtime_, moves_},
+      sampled_memory_{*runtime_, moves_}, results_memory_{*runtime_, moves_};
 };
 
-void CudaOps::begin(std::span<const BatchRow> rows) {
-  rows_ = rows;
+void CudaOps::begin(const Batch& batch) {
+  rows_ = batch.rows;
+  wanted_.assign(batch.wanted.begin(), batch.wanted.end());
   tokens_.clear();
   positions_.clear();
   int longest = 0;
-  for (const BatchRow& row : rows) {
+  bool drawn = false;
+  for (const BatchRow& row : rows_) {
     tokens_.push_back(row.token);
     positions_.push_back(row.position);
     longest = std::max(longest, row.position);
+    drawn = drawn || row.token < 0;
   }
-  splits_ = longest / kCudaSplitTokens + 1;
-  const int stride = longest / kPageTokens + 1;
-  pages_.assign(rows.size() * stride, 0);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    for (int i = 0; i <= rows[r].position / kPageTokens; ++i) {
-      pages_[r * stride + i] = reinterpret_cast<uint64_t>(rows[r].pages[i]);
+  // Sizes that graphs depend on go up in steps, so that a graph lasts.
+  splits_ = static_cast<int>(std::bit_ceil(static_cast<unsigned>(longest / kCudaSplitTokens) + 1));
+  const int stride = splits_ * kSplitPages;
+  pages_.assign(rows_.size() * stride, 0);
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    for (int i = 0; i <= rows_[r].position / kPageTokens; ++i) {
+      pages_[r * stride + i] = reinterpret_cast<uint64_t>(rows_[r].pages[i]);
     }
   }
   batch_ = {tokens_memory_.fill(tokens_), positions_memory_.fill(positions_),
             pages_memory_.fill(pages_), stride};
-  planned_rows_of_unit_ = 0;
+  if (drawn) {
+    kernels_.take_drawn(stream_, tokens_memory_.get<int32_t>(tokens_.size()),
+                        static_cast<int>(rows_.size()), drawn_);
+  }
+  wanted_at_ = wanted_.empty() ? nullptr : wanted_memory_.fill(wanted_);
+  group_ = batch.group;
+  plan_attention();
+}
+
+// A step of decoding comes again and again: the second time it is captured, when all memory that it
+// needs is there, from then on it is one launch.
+void CudaOps::run(const float* output, const std::function<void()>& body) {
+  if (wanted_.size() != rows_.size()) return body();
+  constexpr size_t kMostGraphs = 256;
+  if (graphs_.size() >= kMostGraphs) graphs_.clear();
+  const GraphKey key{rows_.size(), wanted_.size(), splits_, host_units_.size(), output};
+  const auto [found, is_new] = graphs_.try_emplace(key);
+  Graph& known = found->second;
+  if (is_new || known.moves != moves_) {
+    known.graph.reset();
+    body();
+    known.moves = moves_;
+    return;
+  }
+  if (!known.graph) {
+    runtime_->begin_capture();
+    body();
+    known.graph = runtime_->end_capture();
+  }
+  if (known.graph) runtime_->launch(*known.graph);
 }
 
 // Puts rows side by side into units where they see the same pages in a split.
-void CudaOps::plan_attention(int rows_of_unit) {
-  if (planned_rows_of_unit_ == rows_of_unit) return;
-  planned_rows_of_unit_ = rows_of_unit;
-  constexpr int kSplitPages = kCudaSplitTokens / kPageTokens;
+void CudaOps::plan_attention() {
+  const int rows_of_unit = std::max(1, 16 / group_);
   host_units_.clear();
   const auto last_page = [&](int row) { return positions_[row] / kPageTokens; };
   const auto agree = [&](int a, int b, int split) {
@@ -201,11 +269,13 @@ void CudaOps::plan_attention(int rows_of_unit) {
       row = next;
     }
   }
+  constexpr size_t kLeastUnits = 32;
+  host_units_.resize(std::bit_ceil(std::max(kLeastUnits, host_units_.size())));
   units_ = units_memory_.fill(host_units_);
 }
 
 void CudaOps::embed(const Weight& table, const PackedWeight* packed, float* out) {
-  for (const BatchRow& row : rows_) CHECK(row.token >= 0 && row.token < table.rows);
+  for (const BatchRow& row : rows_) CHECK(row.token < table.rows);
   kernels_.embed(stream_, static_cast<const CudaWeight*>(packed)->view(), batch_,
                  static_cast<int>(rows_.size()), out);
 }
@@ -231,8 +301,7 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
 
 void CudaOps::attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
                         float* out) {
-  const int group = heads / kv.kv_heads;
-  plan_attention(std::max(1, 16 / group));
+  CHECK(heads == group_ * kv.kv_heads);
   const int rows = static_cast<int>(rows_.size());
   const size_t parts = static_cast<size_t>(rows) * heads * splits_;
   CudaAttention a;
@@ -251,8 +320,7 @@ void CudaOps::attention(const float* q, int heads, const KvLayout& kv, size_t la
   kernels_.attention(stream_, a, batch_, layer_offset);
 }
 
-void CudaOps::sample(const float* logits, int vocab_size, std::span<const SampleRow> rows,
-                     SampledToken* out) {
+void CudaOps::sample(const float* logits, int vocab_size, std::span<const SampleRow> rows) {
   sample_rows_.clear();
   for (const SampleRow& row : rows) {
     const SamplingParams& params = *row.params;
@@ -269,11 +337,29 @@ void CudaOps::sample(const float* logits, int vocab_size, std::span<const Sample
   auto* drawn = sampled_memory_.get<CudaSampled>(rows.size());
   kernels_.sample(stream_, logits, sample_rows_memory_.fill(sample_rows_), count, vocab_size,
                   sample_weights(count, vocab_size), sample_blocks(count, vocab_size), drawn);
-  sampled_.resize(rows.size());
-  runtime_->download(drawn, rows.size() * sizeof(CudaSampled), sampled_.data());
-  for (size_t i = 0; i < rows.size(); ++i) {
+  drawn_ = drawn;
+  runtime_->start_download(drawn, rows.size() * sizeof(CudaSampled));
+}
+
+void CudaOps::collect(std::span<SampledToken> out) {
+  sampled_.resize(out.size());
+  runtime_->finish_download(out.size() * sizeof(CudaSampled), sampled_.data());
+  for (size_t i = 0; i < out.size(); ++i) {
     const CudaSampled& one = sampled_[i];
     out[i] = {one.token, one.token < 0 ? 0.0 : double{one.difference} - std::log(one.total)};
+  }
+}
+
+void CudaOps::compare_logits(const float* base, const float* other, int vocab_size,
+                             std::span<LogitsDifference> out) {
+  const int rows = static_cast<int>(out.size());
+  auto* differences = results_memory_.get<CudaLogitsDifference>(out.size());
+  kernels_.compare_logits(stream_, base, other, rows, vocab_size, sample_weights(rows, vocab_size),
+                          sample_blocks(rows, vocab_size), differences);
+  std::vector<CudaLogitsDifference> host(out.size());
+  runtime_->download(differences, host.size() * sizeof(CudaLogitsDifference), host.data());
+  for (size_t r = 0; r < out.size(); ++r) {
+    out[r] = {host[r].kl_divergence, host[r].best, host[r].other_best};
   }
 }
 

@@ -50,7 +50,7 @@ struct CudaAttention {
   const float* q = nullptr;  // [rows][heads][head_dim]
   float* out = nullptr;      // the same
   const CudaAttentionUnit* units = nullptr;
-  int unit_count = 0;
+  int unit_count = 0;  // some may be empty
   int rows = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int splits = 0;                  // of the longest row
   KvType kv_type = KvType::kBF16;  // or kInt8
@@ -73,7 +73,15 @@ struct CudaSampled {
   double total;      // Σ exp(logit − best); the log-probability is difference − log(total)
 };
 
+// As LogitsDifference.
+struct CudaLogitsDifference {
+  double kl_divergence;
+  int32_t best, other_best;
+};
+
 struct CudaKernels {
+  // tokens[r] < 0 becomes the token of drawn[−1 − tokens[r]], or 0 where none could be drawn.
+  void (*take_drawn)(CudaStream, int32_t* tokens, int rows, const CudaSampled* drawn);
   // out[r] = weight.row(tokens[r]) [columns]
   void (*embed)(CudaStream, const CudaWeightView&, const CudaRows&, int rows, float* out);
   void (*rms_norm)(CudaStream, const float* x, const float* scale, float eps, int rows, int width,
@@ -97,6 +105,12 @@ struct CudaKernels {
   // weights [rows][vocab_size] and blocks [rows][vocab_size / 1024, rounded up] are scratch.
   void (*sample)(CudaStream, const float* logits, const CudaSampleRow*, int rows, int vocab_size,
                  float* weights, float* blocks, CudaSampled* out);
+  // `weights` and `blocks` of these are those of `sample`.
+  // out[r] = log softmax(logits[r])[tokens[r]]
+  void (*token_logprobs)(CudaStream, const float* logits, const int32_t* tokens, int rows,
+                         int vocab_size, float* weights, float* blocks, double* out);
+  void (*compare_logits)(CudaStream, const float* base, const float* other, int rows,
+                         int vocab_size, float* weights, float* blocks, CudaLogitsDifference* out);
   // In place: x[r] becomes log softmax of x[r].
   void (*log_softmax)(CudaStream, float* x, int rows, int vocab_size, float* weights,
                       float* blocks);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,7 +12,14 @@
 
 namespace assay {
 
-// Used by one thread at a time. Work is done in the order in which it is asked for.
+// Launches that have been recorded.
+class CudaGraph {
+ public:
+  virtual ~CudaGraph() = default;
+};
+
+// Used by one thread at a time. Work is done in the order in which it is asked for, and nobody
+// waits for it but finish_download() and download().
 class CudaRuntime {
  public:
   virtual ~CudaRuntime() = default;
@@ -25,10 +33,22 @@ class CudaRuntime {
   virtual void release(void* data) = 0;
   virtual uint64_t free_bytes() const = 0;
 
+  // fill(first, bytes, to) writes bytes first..first + bytes of what `device` gets, in memory that
+  // it may read too; it is called for whole units, in order.
+  using Fill = std::function<void(size_t first, size_t bytes, uint8_t* to)>;
+  virtual void upload_filled(size_t bytes, size_t unit, const Fill& fill, void* device) = 0;
   // `host` may change once upload() has returned; download() returns when it is there.
   virtual void upload(const void* host, size_t bytes, void* device) = 0;
   virtual void download(const void* device, size_t bytes, void* host) = 0;
   virtual void copy(const void* from, size_t bytes, void* to) = 0;
+  // The second waits for the oldest of the first that it has not waited for, at most two are.
+  virtual void start_download(const void* device, size_t bytes) = 0;
+  virtual void finish_download(size_t bytes, void* host) = 0;
+
+  // What is launched between these two is recorded and not done; nothing else may be asked for.
+  virtual void begin_capture() = 0;
+  virtual std::unique_ptr<CudaGraph> end_capture() = 0;
+  virtual void launch(CudaGraph& graph) = 0;
 
   // The first error so far, of this device's memory or of a kernel.
   virtual Status status() = 0;

@@ -63,6 +63,36 @@ void put_wide(const CudaWeightFormat& format, const uint8_t* values, int count, 
   }
 }
 
+// Writes tiles first..first + count of the weight in the form of weight_format.h.
+void repack(const Weight& weight, int first_tile, int count, uint8_t* packed) {
+  const CudaWeightFormat format = cuda_weight_format(weight.dtype);
+  const CudaWeightShape shape = cuda_weight_shape(weight.dtype, weight.rows, weight.columns);
+  const int block_bytes = type_info(weight.dtype).bytes;
+  const int64_t row_bytes = int64_t{shape.units} * format.tile_bytes();
+  tbb::parallel_for(0, count, [&](int tile) {
+    uint8_t* to_row = packed + tile * row_bytes;
+    std::memset(to_row, 0, static_cast<size_t>(row_bytes));
+    DecodedBlock block;
+    const int64_t first = int64_t{first_tile + tile} * 16;
+    for (int64_t output = first; output < std::min(first + 16, weight.rows); ++output) {
+      const uint8_t* row = weight.row(output);
+      for (int unit = 0; unit < shape.units; ++unit) {
+        uint8_t* to = to_row + int64_t{unit} * format.tile_bytes();
+        const int own = static_cast<int>(output - first);
+        if (format.quantized) {
+          decode_block(weight.dtype, row + int64_t{unit} * block_bytes, block);
+          put_block(format, block, own, to);
+        } else {
+          const int64_t begin = int64_t{unit} * format.unit;
+          const auto values =
+              static_cast<int>(std::min<int64_t>(format.unit, weight.columns - begin));
+          put_wide(format, row + begin * format.value_bytes, values, own, to);
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 
 size_t cuda_weight_bytes(const Weight& weight) {
@@ -71,42 +101,17 @@ size_t cuda_weight_bytes(const Weight& weight) {
          cuda_weight_format(weight.dtype).tile_bytes();
 }
 
-std::vector<uint8_t> repack_for_cuda(const Weight& weight) {
-  const CudaWeightFormat format = cuda_weight_format(weight.dtype);
-  const CudaWeightShape shape = cuda_weight_shape(weight.dtype, weight.rows, weight.columns);
-  std::vector<uint8_t> packed(cuda_weight_bytes(weight), 0);
-  const int block_bytes = type_info(weight.dtype).bytes;
-  tbb::parallel_for(0, shape.tiles, [&](int tile) {
-    DecodedBlock block;
-    const int64_t first = int64_t{tile} * 16;
-    for (int64_t output = first; output < std::min(first + 16, weight.rows); ++output) {
-      const uint8_t* row = weight.row(output);
-      for (int unit = 0; unit < shape.units; ++unit) {
-        uint8_t* to =
-            packed.data() + (int64_t{tile} * shape.units + unit) * int64_t{format.tile_bytes()};
-        const int own = static_cast<int>(output - first);
-        if (format.quantized) {
-          decode_block(weight.dtype, row + int64_t{unit} * block_bytes, block);
-          put_block(format, block, own, to);
-        } else {
-          const int64_t begin = int64_t{unit} * format.unit;
-          const auto count =
-              static_cast<int>(std::min<int64_t>(format.unit, weight.columns - begin));
-          put_wide(format, row + begin * format.value_bytes, count, own, to);
-        }
-      }
-    }
-  });
-  return packed;
-}
-
 CudaWeight::CudaWeight(CudaRuntime& runtime, const Weight& weight)
     : runtime_(runtime),
       size_bytes_(cuda_weight_bytes(weight)),
       data_(static_cast<uint8_t*>(runtime.allocate(size_bytes_))) {
   view_ = {data_, weight.dtype, cuda_weight_shape(weight.dtype, weight.rows, weight.columns)};
-  const std::vector<uint8_t> packed = repack_for_cuda(weight);
-  if (data_ != nullptr) runtime.upload(packed.data(), packed.size(), data_);
+  if (data_ == nullptr) return;
+  const size_t tile_row = size_bytes_ / static_cast<size_t>(view_.shape.tiles);
+  const auto fill = [&](size_t first, size_t bytes, uint8_t* to) {
+    repack(weight, static_cast<int>(first / tile_row), static_cast<int>(bytes / tile_row), to);
+  };
+  runtime.upload_filled(size_bytes_, tile_row, fill, data_);
 }
 
 CudaWeight::~CudaWeight() { runtime_.release(data_); }

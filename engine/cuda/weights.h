@@ -3,15 +3,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "engine/cuda/runtime.h"
 #include "engine/ops.h"
 
 namespace assay {
 
-// A weight in the form of weight_format.h, in host memory.
-std::vector<uint8_t> repack_for_cuda(const Weight& weight);
 size_t cuda_weight_bytes(const Weight& weight);
 
 class CudaWeight : public PackedWeight {

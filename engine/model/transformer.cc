@@ -86,21 +86,23 @@ void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> w
   for (int r = 0; r < count; ++r) {
     rope_.fill(rows[r].position, host_angles_.data() + int64_t{r} * config_.head_dim);
   }
-  ops_.begin(rows);
+  ops_.begin({rows, wanted, config_.heads / config_.kv_heads});
   ops_.upload(host_angles_.data(), static_cast<size_t>(count) * config_.head_dim, angles_);
+  ops_.run(logits, [&] { run_layers(count, static_cast<int>(wanted.size()), logits); });
+}
+
+void Transformer::run_layers(int rows, int wanted, float* logits) {
   ops_.embed(weights_.embedding, embedding_, x_);  // x [rows, width]
-  ops_.rms_norm(x_, layers_[0].attention_norm, config_.norm_eps, count, config_.width, normed_);
+  ops_.rms_norm(x_, layers_[0].attention_norm, config_.norm_eps, rows, config_.width, normed_);
   for (int i = 0; i < config_.layers; ++i) {
-    attention_block(i, count);
-    ffn_block(i, count);
+    attention_block(i, rows);
+    ffn_block(i, rows);
   }
-  if (wanted.empty()) return;
-  const int width = config_.width;
-  ops_.gather(x_, wanted, width, projected_);  // the rows that somebody reads
-  const int out_rows = static_cast<int>(wanted.size());
-  ops_.rms_norm(projected_, output_norm_, config_.norm_eps, out_rows, width, normed_);
+  if (wanted == 0) return;
+  ops_.gather(x_, config_.width, projected_);  // the rows that somebody reads
+  ops_.rms_norm(projected_, output_norm_, config_.norm_eps, wanted, config_.width, normed_);
   const Product head[] = {{lm_head_.get(), nullptr, logits}};  // [wanted, vocab_size]
-  ops_.matmul(normed_, out_rows, head);
+  ops_.matmul(normed_, wanted, head);
 }
 
 void Transformer::attention_block(int index, int rows) {

@@ -40,6 +40,7 @@ class Transformer {
 
   bool shares_embedding() const { return weights_.embedding.data == weights_.lm_head.data; }
   const float* upload(const std::vector<float>& values);
+  void run_layers(int rows, int wanted, float* logits);
   void attention_block(int index, int rows);
   void ffn_block(int index, int rows);
   void reserve(int rows);

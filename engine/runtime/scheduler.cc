@@ -25,23 +25,41 @@ Scheduler::Scheduler(Transformer& model, Ops& ops, const Tokenizer& tokenizer,
       logits_(ops.allocate(static_cast<size_t>(options.batch_size) * model.config().vocab_size)) {}
 
 Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop) {
-  while (!stop) {
-    ASSAY_TRY_STATUS(admit(source, sink, stop));
-    if (stop) break;
-    if (active_.empty()) {
-      CHECK(preempted_.empty());
-      break;
-    }
-    reserve_step();
-    step();
-    ASSAY_TRY_STATUS(ops_.status());
-    ASSAY_TRY_STATUS(deliver_finished(sink));
-  }
+  source_empty_ = false;
+  const Status status = run_steps(source, sink, stop);
+  finish_steps();
   active_.clear();
   report_active();
   preempted_.clear();
   recent_.reset();
   groups_.clear();
+  return status;
+}
+
+Status Scheduler::run_steps(RequestSource& source, CompletionSink& sink,
+                            const std::atomic<bool>& stop) {
+  while (!stop) {
+    const bool may_admit = static_cast<int>(active_.size()) < options_.batch_size &&
+                           !(source_empty_ && preempted_.empty());
+    if (may_admit) {  // a new sequence's first token is sampled at once
+      finish_steps();
+      ASSAY_TRY_STATUS(deliver_finished(sink));
+      ASSAY_TRY_STATUS(admit(source, sink, stop));
+    }
+    if (stop) break;
+    if (active_.empty()) {
+      CHECK(preempted_.empty());
+      break;
+    }
+    if (reserve_step()) {
+      start_step();
+      if (!ops_.runs_ahead()) finish_steps();
+    } else {
+      finish_steps();
+    }
+    ASSAY_TRY_STATUS(ops_.status());
+    ASSAY_TRY_STATUS(deliver_finished(sink));
+  }
   return {};
 }
 
@@ -52,6 +70,7 @@ Scheduler::SequencePtr Scheduler::next_sequence(RequestSource& source) {
     return sequence;
   }
   std::optional<Request> request = source.next();
+  source_empty_ = !request;
   if (!request) return nullptr;
   return std::make_unique<Sequence>(std::move(*request), cache_);
 }
@@ -90,8 +109,8 @@ Status Scheduler::admit(RequestSource& source, CompletionSink& sink,
     if (sequence->tokens.empty()) {
       const SampleRow row = sample_row(*sequence);
       SampledToken sampled;
-      ops_.sample(sequence->group->logits.get(), model_.config().vocab_size, std::span(&row, 1),
-                  &sampled);
+      ops_.sample(sequence->group->logits.get(), model_.config().vocab_size, std::span(&row, 1));
+      ops_.collect(std::span(&sampled, 1));
       ASSAY_TRY_STATUS(ops_.status());
       accept_token(*sequence, sampled);
     }
@@ -179,10 +198,11 @@ bool Scheduler::drop_idle_prompt() {
   return true;
 }
 
-void Scheduler::reserve_step() {
+bool Scheduler::reserve_step() {
   for (size_t i = 0; i < active_.size(); ++i) {
     Sequence& sequence = *active_[i];
-    while (!sequence.finish && !sequence.pages.grow_to(sequence.cached_tokens() + 1)) {
+    while (takes_part(sequence) && !sequence.pages.grow_to(sequence.cached_tokens() + 1)) {
+      if (steps_in_flight_ > 0) return false;  // who has finished there gives pages back
       if (drop_idle_prompt()) continue;
       if (active_.size() == 1) {
         sequence.finish = FinishReason::kError;
@@ -199,34 +219,74 @@ void Scheduler::reserve_step() {
       youngest->group.reset();
       const bool itself = youngest.get() == &sequence;
       preempted_.push_front(std::move(youngest));
-      if (itself) return;
+      if (itself) return true;
     }
   }
+  return true;
 }
 
-void Scheduler::step() {
+// Whether a sequence goes on when the tokens that are being drawn for it are there, unless one of
+// them ends it.
+bool Scheduler::takes_part(const Sequence& sequence) const {
+  const int count = sequence.known_tokens();
+  return !sequence.finish && count < sequence.request.sampling->max_tokens &&
+         sequence.prompt_tokens() + count < model_.config().context_length;
+}
+
+// Asks for the next step; finishes the one before it only then, so that the device has work while
+// the host looks at tokens.
+void Scheduler::start_step() {
+  std::vector<Sequence*>& step = steps_[steps_in_flight_];
+  step.clear();
   rows_.clear();
   wanted_.clear();
-  running_.clear();
-  for (const SequencePtr& sequence : active_) {
-    if (sequence->finish) continue;
-    wanted_.push_back(static_cast<int>(rows_.size()));
-    rows_.push_back({sequence->tokens.back(), sequence->cached_tokens(), sequence->pages.data()});
-    running_.push_back(sequence.get());
-  }
-  if (rows_.empty()) return;
-  model_.forward(rows_, wanted_, logits_.get());
-  ++stats_.steps;
   sample_rows_.clear();
-  for (const Sequence* sequence : running_) sample_rows_.push_back(sample_row(*sequence));
-  sampled_.resize(running_.size());
-  ops_.sample(logits_.get(), model_.config().vocab_size, sample_rows_, sampled_.data());
-  for (size_t i = 0; i < running_.size(); ++i) accept_token(*running_[i], sampled_[i]);
+  for (const SequencePtr& sequence : active_) {
+    if (!takes_part(*sequence)) continue;
+    const int row = static_cast<int>(rows_.size());
+    const int32_t token =
+        sequence->drawing > 0 ? token_of_draw(sequence->draw_row) : sequence->tokens.back();
+    wanted_.push_back(row);
+    rows_.push_back({token, sequence->cached_tokens(), sequence->pages.data()});
+    sample_rows_.push_back(sample_row(*sequence));
+    step.push_back(sequence.get());
+  }
+  if (rows_.empty()) return finish_steps();
+  model_.forward(rows_, wanted_, logits_.get());
+  ops_.sample(logits_.get(), model_.config().vocab_size, sample_rows_);
+  ++stats_.steps;
+  for (size_t row = 0; row < step.size(); ++row) {
+    ++step[row]->drawing;
+    step[row]->draw_row = static_cast<int>(row);
+  }
+  if (++steps_in_flight_ == 2) finish_step();
+}
+
+void Scheduler::finish_step() {
+  std::vector<Sequence*>& step = steps_[0];
+  sampled_.resize(step.size());
+  ops_.collect(sampled_);
+  for (size_t row = 0; row < step.size(); ++row) {
+    Sequence* sequence = step[row];
+    if (sequence == nullptr) continue;
+    --sequence->drawing;
+    accept_token(*sequence, sampled_[row]);
+    if (!sequence->finish) continue;
+    // What the step after this one draws for it is nothing to anybody.
+    for (Sequence*& later : steps_[1]) later = later == sequence ? nullptr : later;
+  }
+  step.clear();
+  std::swap(steps_[0], steps_[1]);
+  --steps_in_flight_;
+}
+
+void Scheduler::finish_steps() {
+  while (steps_in_flight_ > 0) finish_step();
 }
 
 SampleRow Scheduler::sample_row(const Sequence& sequence) {
   const Request& request = sequence.request;
-  return {request.sampling.get(), request.key, static_cast<uint32_t>(sequence.tokens.size()),
+  return {request.sampling.get(), request.key, static_cast<uint32_t>(sequence.known_tokens()),
           static_cast<uint32_t>(request.id.sample_index)};
 }
 

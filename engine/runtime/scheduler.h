@@ -21,6 +21,9 @@ struct SchedulerOptions {
   int max_pages = 0;    // of the KV cache
 };
 
+// On a device that works on its own the next step is asked for before the tokens of this one are
+// known; a sequence that they end has then taken part once for nothing.
+//
 // A finished sequence's slot is filled before the next step. The samples of a question share its
 // prompt's pages and its one prefill. When pages run out, the sequence admitted last gives up its
 // pages and is recomputed later; rows do not depend on their batch, so its tokens stay the same.
@@ -46,6 +49,8 @@ class Scheduler {
     std::shared_ptr<PromptGroup> group;  // while active
     PageTable pages;
     std::vector<int32_t> tokens;
+    int drawing = 0;   // tokens that are being drawn, after those
+    int draw_row = 0;  // of the last of them, in its step
     std::string text;  // bytes so far, kept only when there are stop strings
     double logprob = 0;
     std::optional<FinishReason> finish;
@@ -53,11 +58,13 @@ class Scheduler {
     size_t text_end = std::string::npos;  // where a stop string began
 
     int prompt_tokens() const { return static_cast<int>(request.prompt->token_ids.size()); }
+    int known_tokens() const { return static_cast<int>(tokens.size()) + drawing; }
     // Positions whose keys and values must be in the cache before the next step's own.
-    int cached_tokens() const { return prompt_tokens() + static_cast<int>(tokens.size()) - 1; }
+    int cached_tokens() const { return prompt_tokens() + known_tokens() - 1; }
   };
   using SequencePtr = std::unique_ptr<Sequence>;
 
+  Status run_steps(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
   Status admit(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
   SequencePtr next_sequence(RequestSource& source);
   // Pages that starting the sequence takes, with its prompt's unless that is in the cache.
@@ -68,10 +75,14 @@ class Scheduler {
   std::shared_ptr<PromptGroup> prefill(const std::shared_ptr<const Prompt>& prompt);
   void run_rows(std::span<const int32_t> tokens, int first_position, const PageTable& pages,
                 float* last_logits);
-  // Makes room for one more position in every active sequence, preempting from the back.
-  void reserve_step();
+  // Makes room for one more position in every active sequence, preempting from the back; false when
+  // steps in flight must be finished first.
+  bool reserve_step();
+  bool takes_part(const Sequence& sequence) const;
   bool drop_idle_prompt();
-  void step();
+  void start_step();
+  void finish_step();
+  void finish_steps();
   void accept_token(Sequence& sequence, const SampledToken& sampled);
   void find_stop_string(Sequence& sequence, size_t new_bytes);
   void report_active();
@@ -90,11 +101,15 @@ class Scheduler {
   std::deque<SequencePtr> preempted_;
   std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
   std::map<const Prompt*, std::weak_ptr<PromptGroup>> groups_;
+  bool source_empty_ = false;
+  // Those that have been asked for and not collected, oldest first: the sequence of each row, or
+  // null if it has ended.
+  std::vector<Sequence*> steps_[2];
+  int steps_in_flight_ = 0;
   Ops::Buffer logits_;  // [batch_size, vocab_size]
   // Of one step; kept so that a step allocates nothing.
   std::vector<BatchRow> rows_;
   std::vector<int> wanted_;
-  std::vector<Sequence*> running_;
   std::vector<SampleRow> sample_rows_;
   std::vector<SampledToken> sampled_;
 };

@@ -177,7 +177,7 @@ TEST_P(OpsTest, EmbeddingRowsAreWhatTheirTypeDefines) {
     const std::vector<BatchRow> rows = {{0, 0, no_pages}, {20, 0, no_pages}, {9, 0, no_pages}};
     const auto out = ops_->allocate(3 * static_cast<size_t>(columns));
     const auto packed = ops_->packs_embedding() ? ops_->pack(table) : nullptr;
-    ops_->begin(rows);
+    ops_->begin({rows, {}, 1});
     ops_->embed(table, packed.get(), out.get());
     const auto result = from_device(out, 3 * static_cast<size_t>(columns));
     std::vector<float> expected(static_cast<size_t>(columns));
@@ -200,8 +200,11 @@ TEST_P(OpsTest, NormsGatedUnitsAndSumsAreThoseOfTheirFormulas) {
     ops_->rms_norm(device_x.get(), device_scale.get(), 1e-5f, rows, width, out.get());
     const auto norm = from_device(out, size);
     const std::vector<int> wanted = {4, 0};
+    std::byte* no_pages = nullptr;
     const auto gathered_memory = ops_->allocate(2 * static_cast<size_t>(width));
-    ops_->gather(device_x.get(), wanted, width, gathered_memory.get());
+    const std::vector<BatchRow> no_rows(5, BatchRow{0, 0, &no_pages});
+    ops_->begin({no_rows, wanted, 1});
+    ops_->gather(device_x.get(), width, gathered_memory.get());
     const auto gathered = from_device(gathered_memory, 2 * static_cast<size_t>(width));
     EXPECT_TRUE(std::equal(gathered.begin(), gathered.begin() + width, x.begin() + 4 * width));
     EXPECT_TRUE(std::equal(gathered.begin() + width, gathered.end(), x.begin()));
@@ -273,7 +276,7 @@ TEST_P(OpsTest, RopeRotatesBothKindsOfPairsOfQueries) {
   const auto device_angles = on_device(angles), device_v = on_device(k);
   for (const RopePairs pairs : {RopePairs::kHalves, RopePairs::kNeighbours}) {
     const auto device_q = on_device(q), device_k = on_device(k);
-    ops_->begin(batch);
+    ops_->begin({batch, {}, 1});
     ops_->rope_and_store(device_q.get(), device_k.get(), device_v.get(), device_angles.get(), heads,
                          pairs, kv, 0);
     const auto result = from_device(device_q, q.size());
@@ -296,7 +299,7 @@ void OpsTest::store(const std::vector<BatchRow>& rows, const std::vector<float>&
     angles.insert(angles.end(), own.begin(), own.end());
   }
   const auto q = on_device(keys), k = on_device(keys), v = on_device(values);
-  ops_->begin(rows);
+  ops_->begin({rows, {}, 1});
   ops_->rope_and_store(q.get(), k.get(), v.get(), on_device(angles).get(), kv.kv_heads,
                        pairs.value_or(RopePairs::kHalves), kv, offset);
 }
@@ -391,7 +394,7 @@ TEST_P(OpsTest, AttentionIsTheSoftmaxOverEachRowsOwnPositions) {
     std::copy_n(q.begin() + static_cast<int64_t>((sequences - 1) * q_width), q_width,
                 q.end() - static_cast<int64_t>(q_width));
     const auto device_q = on_device(q), out = ops_->allocate(q.size());
-    ops_->begin(rows);
+    ops_->begin({rows, {}, shape.heads / shape.kv_heads});
     ops_->attention(device_q.get(), shape.heads, kv, offset, out.get());
     const auto result = from_device(out, q.size());
     for (size_t r = 0; r < rows.size(); ++r) {
@@ -463,7 +466,7 @@ TEST_P(OpsTest, AttentionReachesBackOver131072Positions) {
   const std::vector<BatchRow> rows = {{0, kPositions - 1, table.data()}};
   const auto out = ops_->allocate(q.size());
   const auto device_q = on_device(q);
-  ops_->begin(rows);
+  ops_->begin({rows, {}, kHeads / kv.kv_heads});
   ops_->attention(device_q.get(), kHeads, kv, 0, out.get());
   const auto result = from_device(out, q.size());
   for (int h = 0; h < kHeads; ++h) {
@@ -523,7 +526,8 @@ TEST_P(OpsTest, SamplingDrawsTheTokensOfTheReferenceSampler) {
       }
       const auto device_logits = on_device(repeated);
       std::vector<SampledToken> drawn(rows.size());
-      ops_->sample(device_logits.get(), vocab_size, rows, drawn.data());
+      ops_->sample(device_logits.get(), vocab_size, rows);
+      ops_->collect(drawn);
       for (size_t r = 0; r < rows.size(); ++r) {
         const SampledToken expected = reference.sample(logits.data(), vocab_size, rows[r], scratch);
         const SamplingParams& params = *rows[r].params;
@@ -545,7 +549,8 @@ TEST_P(OpsTest, LogitsThatAreNotFiniteGiveNoToken) {
   logits[64 + 10] = INFINITY;
   std::fill(logits.begin() + 128, logits.end(), -INFINITY);
   std::vector<SampledToken> drawn(3);
-  ops_->sample(on_device(logits).get(), 64, rows, drawn.data());
+  ops_->sample(on_device(logits).get(), 64, rows);
+  ops_->collect(drawn);
   for (const SampledToken& one : drawn) EXPECT_EQ(one.token, -1);
 }
 
@@ -560,6 +565,52 @@ TEST_P(OpsTest, LogSoftmaxIsNormalised) {
     for (int i = 0; i < width; ++i) total += std::exp(double{x[r * width + i]});
     for (int i = 0; i < width; ++i) {
       EXPECT_NEAR(result[r * width + i], x[r * width + i] - std::log(total), 2e-6);
+    }
+  }
+}
+
+TEST_P(OpsTest, TokensLogprobsAreThoseOfTheSoftmax) {
+  for (const int width : {1, 1000, 32000}) {
+    if (!testing::kOptimized && width > 1000) continue;
+    const auto x = random_floats(static_cast<size_t>(3 * width), 9, 3);
+    const std::vector<int32_t> tokens = {width - 1, 0, width / 2};
+    std::vector<double> logprobs(3);
+    ops_->token_logprobs(on_device(x).get(), width, tokens, logprobs.data());
+    for (int r = 0; r < 3; ++r) {
+      double total = 0;
+      for (int i = 0; i < width; ++i) total += std::exp(double{x[r * width + i]});
+      EXPECT_NEAR(logprobs[r], x[r * width + tokens[r]] - std::log(total), 1e-6);
+    }
+  }
+}
+
+// From a millionth of a nat, where a sum of p · log(p / q) in f32 would have no right digit, to
+// distributions that hardly meet.
+TEST_P(OpsTest, TheDivergenceOfTwoRowsIsRightToItsLastDigitsHoweverSmall) {
+  const int width = testing::kOptimized ? 32000 : 1000;
+  for (const float apart : {0.0f, 1e-3f, 0.1f, 3.0f, 40.0f}) {
+    auto x = random_floats(static_cast<size_t>(2 * width), 9, 3);
+    const auto noise = random_floats(static_cast<size_t>(2 * width), 10, apart);
+    auto y = x;
+    for (size_t i = 0; i < y.size(); ++i) y[i] += noise[i] + 5;
+    x[10] = -INFINITY;  // neither can be drawn
+    y[10] = -200;
+    std::vector<LogitsDifference> found(2);
+    ops_->compare_logits(on_device(x).get(), on_device(y).get(), width, found);
+    for (int r = 0; r < 2; ++r) {
+      const float *p = x.data() + r * width, *q = y.data() + r * width;
+      long double p_total = 0, q_total = 0, sum = 0;
+      for (int i = 0; i < width; ++i) p_total += std::exp(static_cast<long double>(p[i]));
+      for (int i = 0; i < width; ++i) q_total += std::exp(static_cast<long double>(q[i]));
+      for (int i = 0; i < width; ++i) {
+        if (std::isinf(p[i])) continue;
+        const long double log_p = p[i] - std::log(p_total), log_q = q[i] - std::log(q_total);
+        sum += std::exp(log_p) * (log_p - log_q);
+      }
+      const auto expected = static_cast<double>(sum);
+      EXPECT_NEAR(found[r].kl_divergence, expected, 1e-5 * expected + 1e-12) << apart;
+      EXPECT_EQ(found[r].best, std::max_element(p, p + width) - p);
+      EXPECT_EQ(found[r].other_best, std::max_element(q, q + width) - q);
     }
   }
 }

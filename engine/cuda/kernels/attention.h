@@ -121,6 +121,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
   const int line = lane / 4, pair = lane % 4 * 2;
   const CudaAttentionUnit unit = units[blockIdx.x];
+  if (unit.count == 0) return;
   const int kv_head = static_cast<int>(blockIdx.y);
   const int group = heads / kv_heads, unit_heads = group < kQueryRows ? group : kQueryRows;
   const int first_head = kv_head * group + static_cast<int>(blockIdx.z) * kQueryRows;

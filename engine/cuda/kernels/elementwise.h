@@ -203,6 +203,14 @@ __global__ void rope_and_store_int8(Global<float> q, Global<const float> k, Glob
   }
 }
 
+// report: take_drawn threads 128 shared 0 occupancy 50
+__global__ void take_drawn(Global<int32_t> tokens, int rows, Global<const CudaSampled> drawn) {
+  const int r = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (r >= rows || tokens[r] >= 0) return;
+  const int32_t token = drawn[-1 - tokens[r]].token;
+  tokens[r] = token < 0 ? 0 : token;
+}
+
 // report: gather threads 128 shared 0 occupancy 50
 __global__ void gather(Global<const float> x, Global<const int32_t> rows, int width,
                        Global<float> out) {

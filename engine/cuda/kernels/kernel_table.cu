@@ -5,6 +5,7 @@
 #include "engine/cuda/kernels/attention.h"
 #include "engine/cuda/kernels/elementwise.h"
 #include "engine/cuda/kernels/linear.h"
+#include "engine/cuda/kernels/logprobs.h"
 #include "engine/cuda/kernels/sample.h"
 
 namespace assay::ASSAY_KERNELS {
@@ -45,6 +46,11 @@ void with_type(DType dtype, const Body& body) {
     case DType::kQ6_K:
       return body.template operator()<DType::kQ6_K>();
   }
+}
+
+void launch_take_drawn(CudaStream stream, int32_t* tokens, int rows, const CudaSampled* drawn) {
+  ASSAY_LAUNCH(take_drawn, dim3{blocks_for(rows, kRowThreads)}, dim3{kRowThreads}, 0, stream,
+               tokens, rows, drawn);
 }
 
 void launch_embed(CudaStream stream, const CudaWeightView& weight, const CudaRows& batch, int rows,
@@ -171,6 +177,19 @@ void launch_sample(CudaStream stream, const float* logits, const CudaSampleRow* 
                params, vocab_size, weights, blocks, out);
 }
 
+void launch_token_logprobs(CudaStream stream, const float* logits, const int32_t* tokens, int rows,
+                           int vocab_size, float* weights, float* blocks, double* out) {
+  ASSAY_LAUNCH(token_logprobs, dim3{static_cast<unsigned>(rows)}, dim3{kSampleThreads}, 0, stream,
+               logits, tokens, vocab_size, weights, blocks, out);
+}
+
+void launch_compare_logits(CudaStream stream, const float* base, const float* other, int rows,
+                           int vocab_size, float* weights, float* blocks,
+                           CudaLogitsDifference* out) {
+  ASSAY_LAUNCH(compare_logits, dim3{static_cast<unsigned>(rows)}, dim3{kSampleThreads}, 0, stream,
+               base, other, vocab_size, weights, blocks, out);
+}
+
 void launch_log_softmax(CudaStream stream, float* x, int rows, int vocab_size, float* weights,
                         float* blocks) {
   ASSAY_LAUNCH(log_softmax, dim3{static_cast<unsigned>(rows)}, dim3{kSampleThreads}, 0, stream, x,
@@ -180,10 +199,14 @@ void launch_log_softmax(CudaStream stream, float* x, int rows, int vocab_size, f
 }  // namespace
 
 const CudaKernels& kernel_table() {
-  static constexpr CudaKernels kTable = {
-      launch_embed,  launch_rms_norm,     launch_split_activations, launch_linear, launch_add,
-      launch_swiglu, launch_add_rms_norm, launch_rope_and_store,    launch_gather, launch_attention,
-      launch_sample, launch_log_softmax};
+  static constexpr CudaKernels kTable = {launch_take_drawn,     launch_embed,
+                                         launch_rms_norm,       launch_split_activations,
+                                         launch_linear,         launch_add,
+                                         launch_swiglu,         launch_add_rms_norm,
+                                         launch_rope_and_store, launch_gather,
+                                         launch_attention,      launch_sample,
+                                         launch_token_logprobs, launch_compare_logits,
+                                         launch_log_softmax};
   return kTable;
 }
 

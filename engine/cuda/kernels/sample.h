@@ -1,69 +1,13 @@
-// Sampling and log-probabilities, a block a row. The softmax's sums are those of the CPU device's
-// exp_sum: sixteen lanes over 1,024 values, then f64 in order; so the weights are the same bits.
-//
-// The kept set (Ops::sample says which) is found as a threshold: the weight of its least
-// entry, by bisection of the bit patterns, and how many of the equal ones count, in order of id.
+// Sampling, a block a row. The kept set (Ops::sample says which) is found as a threshold: the
+// weight of its least entry, by bisection of the bit patterns, and how many of the equal ones
+// count, in order of id.
 #pragma once
 
 #include "engine/cuda/device.h"
 #include "engine/cuda/kernels.h"
+#include "engine/cuda/kernels/softmax.h"
 
 namespace assay::ASSAY_KERNELS {
-
-constexpr int kSampleThreads = 256, kSampleWarps = kSampleThreads / 32;
-constexpr int kExpBlock = 1024;
-constexpr float kLowest = -INFINITY;
-
-__device__ inline float max_of_block(float value, Shared<float> lanes) {
-  for (int apart = 16; apart > 0; apart /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(~0u, value, apart));
-  }
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) lanes[threadIdx.x / 32] = value;
-  __syncthreads();
-  float most = lanes[0];
-  for (int i = 1; i < kSampleWarps; ++i) most = fmaxf(most, lanes[i]);
-  return most;
-}
-
-// In order of the warps, the same for all threads.
-__device__ inline double sum_of_block(double value, Shared<double> lanes) {
-  for (int apart = 16; apart > 0; apart /= 2) value += __shfl_xor_sync(~0u, value, apart);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) lanes[threadIdx.x / 32] = value;
-  __syncthreads();
-  double sum = 0;
-  for (int i = 0; i < kSampleWarps; ++i) sum += lanes[i];
-  return sum;
-}
-
-// weights[i] = exp((x[i] − shift) · factor), and their sum.
-__device__ inline double exp_sum(Global<const float> x, int count, float shift, float factor,
-                                 Global<float> weights, Global<float> blocks) {
-  const int lane = static_cast<int>(threadIdx.x % 16),
-            half_warp = static_cast<int>(threadIdx.x / 16);
-  const int block_count = (count + kExpBlock - 1) / kExpBlock;
-  // Both halves of a warp take part in each shuffle.
-  const int rounds = (block_count + kSampleThreads / 16 - 1) / (kSampleThreads / 16);
-  for (int round = 0; round < rounds; ++round) {
-    const int b = round * (kSampleThreads / 16) + half_warp;
-    const int begin = b * kExpBlock;
-    const int end = begin + kExpBlock < count ? begin + kExpBlock : count;
-    float sum = 0;
-    for (int i = begin + lane; i < end; i += 16) {
-      const float weight = exp_f32((x[i] - shift) * factor);
-      weights[i] = weight;
-      sum += weight;
-    }
-    sum = sum_16_lanes(sum);
-    if (lane == 0 && b < block_count) blocks[b] = sum;
-  }
-  __syncthreads();
-  double total = 0;
-  for (int b = 0; b < block_count; ++b) total += static_cast<double>(blocks[b]);
-  __syncthreads();
-  return total;
-}
 
 struct Kept {
   uint32_t least;  // bits of the least weight that is kept
@@ -199,11 +143,7 @@ __global__ void __launch_bounds__(kSampleThreads)
   const Global<float> blocks = all_blocks + row * ((vocab_size + kExpBlock - 1) / kExpBlock);
   const CudaSampleRow params = rows[row];
 
-  float own_best = kLowest;
-  for (int i = static_cast<int>(threadIdx.x); i < vocab_size; i += kSampleThreads) {
-    own_best = fmaxf(own_best, x[i]);
-  }
-  const float best = max_of_block(own_best, lanes);
+  const float best = max_of_row(x, vocab_size, lanes);
   const double untempered = exp_sum(x, vocab_size, best, 1.0f, weights, blocks);
   if (!(best < 3.4e38f && best > -3.4e38f) || !(untempered < 1e300)) {
     if (threadIdx.x == 0) out[row] = CudaSampled{-1, 0, 0};
@@ -211,16 +151,7 @@ __global__ void __launch_bounds__(kSampleThreads)
   }
   int token;
   if (params.temperature_factor == 0) {
-    // The lowest id of the best.
-    int own = vocab_size;
-    for (int i = static_cast<int>(threadIdx.x); i < vocab_size && own == vocab_size;
-         i += kSampleThreads) {
-      if (x[i] == best) own = i;
-    }
-    equals[threadIdx.x] = own;
-    __syncthreads();
-    token = vocab_size;
-    for (int t = 0; t < kSampleThreads; ++t) token = equals[t] < token ? equals[t] : token;
+    token = first_of(x, vocab_size, best, equals);
   } else {
     double total = untempered;
     if (params.temperature_factor != 1) {
@@ -247,26 +178,6 @@ __global__ void __launch_bounds__(kSampleThreads)
     token = draw(weights, vocab_size, kept, floor, params.uniform, totals, equals, result);
   }
   if (threadIdx.x == 0) out[row] = CudaSampled{token, x[token] - best, untempered};
-}
-
-// report: log_softmax threads 256 shared 0 occupancy 25
-__global__ void __launch_bounds__(kSampleThreads)
-    log_softmax(Global<float> all, int vocab_size, Global<float> all_weights,
-                Global<float> all_blocks) {
-  ASSAY_SHARED(float, lanes, kSampleWarps);
-  const int64_t row = blockIdx.x;
-  const Global<float> x = all + row * vocab_size;
-  float own_best = kLowest;
-  for (int i = static_cast<int>(threadIdx.x); i < vocab_size; i += kSampleThreads) {
-    own_best = fmaxf(own_best, x[i]);
-  }
-  const float best = max_of_block(own_best, lanes);
-  const double total = exp_sum(x, vocab_size, best, 1.0f, all_weights + row * vocab_size,
-                               all_blocks + row * ((vocab_size + kExpBlock - 1) / kExpBlock));
-  const double log_total = log(total);
-  for (int i = static_cast<int>(threadIdx.x); i < vocab_size; i += kSampleThreads) {
-    x[i] = static_cast<float>(static_cast<double>(x[i] - best) - log_total);
-  }
 }
 
 }  // namespace assay::ASSAY_KERNELS

@@ -152,6 +152,10 @@ struct LaunchConfig {
 // warps and lanes run between two barriers is drawn from the runtime's seed.
 void run_grid(const LaunchConfig& config, const std::function<void()>& body);
 
+// Where launches of this thread of the host are put, instead of being done; null: nowhere.
+void record_launches(std::vector<std::function<void()>>* to);
+std::vector<std::function<void()>>* recorded_launches();
+
 // The order seed of the launches that follow; results must not depend on it.
 void set_order_seed(uint64_t seed);
 // The first fault since the last call, as the runtime of CUDA keeps an error.

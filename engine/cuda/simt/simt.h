@@ -12,11 +12,29 @@
 
 namespace assay::simt {
 
+// An argument of a kernel when it runs: of a recorded launch, the allocation may be gone.
+template <typename T>
+T looked_up(const T& value) {
+  return value;
+}
+template <typename T>
+Global<T> looked_up(const Global<T>& pointer) {
+  return Global<T>(pointer.raw());
+}
+
 template <typename... Params, typename... Args>
 void launch(const char* kernel, Dim3 grid, Dim3 size, size_t shared_bytes, void (*body)(Params...),
             const Args&... args) {
   const std::tuple<Params...> params(static_cast<Params>(args)...);
-  run_grid({kernel, grid, size, shared_bytes}, [&] { std::apply(body, params); });
+  if (auto* recorded = recorded_launches()) {
+    recorded->push_back([=] {
+      const auto now = std::apply(
+          [](const Params&... each) { return std::tuple<Params...>(looked_up(each)...); }, params);
+      run_grid({kernel, grid, size, shared_bytes}, [&] { std::apply(body, now); });
+    });
+  } else {
+    run_grid({kernel, grid, size, shared_bytes}, [&] { std::apply(body, params); });
+  }
 }
 
 // Combines the lanes' values: `combine(values, mask, lane)` is each lane's result.

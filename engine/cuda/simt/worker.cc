@@ -358,6 +358,13 @@ void run_grid(const LaunchConfig& config, const std::function<void()>& body) {
   });
 }
 
+namespace {
+thread_local std::vector<std::function<void()>>* recorded = nullptr;
+}
+
+void record_launches(std::vector<std::function<void()>>* to) { recorded = to; }
+std::vector<std::function<void()>>* recorded_launches() { return recorded; }
+
 void set_order_seed(uint64_t seed) { runtime().seed = seed; }
 
 std::optional<Fault> take_fault() {
