@@ -171,6 +171,12 @@ class Ops {
   // out[r][i] = x[r][i] / sqrt(mean(x[r]²) + eps) · scale[i];  x, out [rows, width], may be equal
   virtual void rms_norm(const float* x, const float* scale, float eps, int rows, int width,
                         float* out) = 0;
+  // x[r] becomes the sum of all ranks' x[r], in order of the ranks; of a device alone, x[r].
+  virtual void all_reduce(float* x, int rows, int width) {
+    static_cast<void>(x), static_cast<void>(rows), static_cast<void>(width);
+  }
+  // This rank asks for nothing more: the others' all_reduce() ends, and status() is an error.
+  virtual void leave() {}
   // Products of the same x [rows, columns] with several weights. With f32 activations weights are
   // widened exactly and the result is within 1e-5 · |W||x| of the exact one.
   virtual void matmul(const float* x, int rows, std::span<const Product> products) = 0;

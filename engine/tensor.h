@@ -54,13 +54,14 @@ constexpr std::optional<DType> dtype_from_gguf(uint32_t code) {
   return std::nullopt;
 }
 
-// A weight matrix [rows, columns] as a file stores it; rows are output features. A vector has
-// rows = 1. Does not own its bytes: the model's mapped file does.
+// A weight matrix [rows, columns] as a file stores it, or a part of one; rows are output features.
+// A vector has rows = 1. Does not own its bytes: the model's mapped file does.
 struct Weight {
   const uint8_t* data = nullptr;
   DType dtype = DType::kF32;
   int64_t rows = 0;
   int64_t columns = 0;
+  size_t stride_bytes = 0;  // from row to row; 0: row_bytes()
 
   bool empty() const { return data == nullptr; }
   size_t row_bytes() const {
@@ -68,7 +69,9 @@ struct Weight {
     return static_cast<size_t>(columns / type.values) * type.bytes;
   }
   size_t size_bytes() const { return row_bytes() * static_cast<size_t>(rows); }
-  const uint8_t* row(int64_t index) const { return data + row_bytes() * index; }
+  const uint8_t* row(int64_t index) const {
+    return data + (stride_bytes == 0 ? row_bytes() : stride_bytes) * index;
+  }
 };
 
 }  // namespace assay

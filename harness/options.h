@@ -22,6 +22,7 @@ struct RunOptions {
   int threads = 0;  // 0: one for each core
   int batch_size = 64;
   double kv_cache_gib = 0, gpu_memory = 0.9;
+  int tensor_parallel = 1;
   std::string cpu_isa = "auto";
   std::string device = "auto";                          // see engine/runtime/local_engine.h
   std::string activations = "auto", kv_cache = "auto";  // see engine/ops.h

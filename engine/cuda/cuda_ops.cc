@@ -90,6 +90,15 @@ class CudaOps : public Ops {
   bool packs_embedding() const override { return true; }
   void embed(const Weight& table, const PackedWeight* packed, float* out) override;
   void matmul(const float* x, int rows, std::span<const Product> products) override;
+  void all_reduce(float* x, int rows, int width) override {
+    const int ranks = runtime_->ranks();
+    if (ranks == 1) return;
+    const size_t count = static_cast<size_t>(rows) * width;
+    float* parts = ranks_memory_.get<float>(ranks * count);
+    runtime_->all_gather(x, count, parts);
+    kernels_.sum_ranks(stream_, parts, ranks, static_cast<int64_t>(count), x);
+  }
+  void leave() override { runtime_->leave(); }
   void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
                  float* out) override;
   void sample(const float* logits, int vocab_size, std::span<const SampleRow> rows) override;
@@ -181,7 +190,8 @@ class CudaOps : public Ops {
       workspace_{*runtime_, moves_}, partial_memory_{*runtime_, moves_},
       partial_scale_memory_{*runtime_, moves_}, weights_memory_{*runtime_, moves_},
       blocks_memory_{*runtime_, moves_}, sample_rows_memory_{*runtime_, moves_},
-      sampled_memory_{*runtime_, moves_}, results_memory_{*runtime_, moves_};
+      sampled_memory_{*runtime_, moves_}, results_memory_{*runtime_, moves_},
+      ranks_memory_{*runtime_, moves_};
 };
 
 void CudaOps::begin(const Batch& batch) {

@@ -92,6 +92,8 @@ struct CudaKernels {
   // cuda_linear_splits() times [rows][outputs].
   void (*linear)(CudaStream, const CudaWeightView&, const CudaActivations&, int rows,
                  const float* bias, float* workspace, float* out);
+  // out[i] = Σ_rank parts[rank][i], in order of the ranks; parts [ranks][count]
+  void (*sum_ranks)(CudaStream, const float* parts, int ranks, int64_t count, float* out);
   void (*add)(CudaStream, float* x, const float* y, int64_t count);
   void (*swiglu)(CudaStream, float* gate, const float* up, int64_t count);
   void (*add_rms_norm)(CudaStream, float* x, const float* y, const float* scale, float eps,

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/cuda/kernels.h"
 #include "harness/base/result.h"
@@ -50,17 +51,30 @@ class CudaRuntime {
   virtual std::unique_ptr<CudaGraph> end_capture() = 0;
   virtual void launch(CudaGraph& graph) = 0;
 
+  // Devices that compute a model together: each asks for the same, in a thread of its own.
+  virtual int ranks() const { return 1; }
+  // out [ranks][count]: every rank's x.
+  virtual void all_gather(const float* x, size_t count, float* out) = 0;
+  // This rank asks for nothing more: the others' all_gather() ends, and is an error.
+  virtual void leave() = 0;
+
   // The first error so far, of this device's memory or of a kernel.
   virtual Status status() = 0;
 };
 
+using CudaRuntimes = std::vector<std::unique_ptr<CudaRuntime>>;
+
 // The emulator (simt/): for tests; it finds mistakes in kernels, and is slow.
 std::unique_ptr<CudaRuntime> make_simt_runtime();
+CudaRuntimes make_simt_ranks(int ranks);
 
 // GPUs that can be used; 0 without a driver, or without CUDA in this build.
 int gpu_count();
 
 // GPU number `index`. Fails, and says why, without a GPU, a driver, or CUDA in this build.
 Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int index);
+// GPUs first..first + ranks − 1 as the ranks of one model; needs NVIDIA's NCCL, which is looked for
+// when it is called.
+Result<CudaRuntimes> make_gpu_ranks(int first, int ranks);
 
 }  // namespace assay

@@ -121,6 +121,7 @@ void Transformer::attention_block(int index, int rows) {
   ops_.attention(q_, heads, kv_, offset, attended_);
   const Product output[] = {{layer.output.get(), nullptr, projected_}};  // [rows, width]
   ops_.matmul(attended_, rows, output);
+  ops_.all_reduce(projected_, rows, config_.width);
   ops_.add_rms_norm(x_, projected_, layer.ffn_norm, config_.norm_eps, rows, config_.width, normed_);
 }
 
@@ -132,6 +133,7 @@ void Transformer::ffn_block(int index, int rows) {
   ops_.swiglu(gate_, up_, rows, config_.ffn_width);
   const Product down[] = {{layer.down.get(), nullptr, projected_}};  // [rows, width]
   ops_.matmul(gate_, rows, down);
+  ops_.all_reduce(projected_, rows, config_.width);
   if (index + 1 == config_.layers) {
     ops_.add(x_, projected_, rows, config_.width);
   } else {  // with the next block's norm

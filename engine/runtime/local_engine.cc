@@ -9,6 +9,7 @@
 
 #include "engine/cpu/cpu_ops.h"
 #include "engine/cuda/cuda_ops.h"
+#include "engine/runtime/ranks.h"
 #include "engine/runtime/replicas.h"
 
 namespace assay {
@@ -50,7 +51,7 @@ Result<Device> open_cpu(const LocalEngineOptions& options) {
 }
 
 Result<Device> open_cuda(const LocalEngineOptions& options, const ModelConfig& config,
-                         std::vector<std::unique_ptr<CudaRuntime>> runtimes) {
+                         CudaRuntimes runtimes) {
   constexpr Activations kActivations[] = {Activations::kBF16x2, Activations::kBF16};
   constexpr KvType kKvTypes[] = {KvType::kBF16, KvType::kInt8};
   const std::string name = runtimes[0]->name();
@@ -81,18 +82,36 @@ std::optional<int> number_after(const std::string& name, const std::string& pref
   return number;
 }
 
+// The ranks that compute the model together.
+Result<Device> open_ranks(const LocalEngineOptions& options, const ModelConfig& config) {
+  const std::string& name = options.device;
+  if (name == "simt") {
+    return open_cuda(options, config, make_simt_ranks(options.tensor_parallel));
+  }
+  const int first = name == "cuda" ? 0 : number_after(name, "cuda:").value_or(-1);
+  if (first < 0) {
+    return Error{
+        fmt::format("--tensor-parallel {}: needs --device cuda or cuda:N, the first of its GPUs; "
+                    "it is {}",
+                    options.tensor_parallel, name)};
+  }
+  ASSAY_TRY(CudaRuntimes runtimes, make_gpu_ranks(first, options.tensor_parallel));
+  return open_cuda(options, config, std::move(runtimes));
+}
+
 Result<Device> open_device(const LocalEngineOptions& options, const ModelConfig& config) {
   const std::string& name = options.device;
+  if (options.tensor_parallel > 1) return open_ranks(options, config);
   if (name == "cpu") return open_cpu(options);
   if (name == "auto") {  // a GPU, if there is one that can run this model as asked
     auto runtime = make_gpu_runtime(0);
     if (!runtime.ok()) return open_cpu(options);
-    std::vector<std::unique_ptr<CudaRuntime>> one;
+    CudaRuntimes one;
     one.push_back(std::move(runtime).value());
     auto device = open_cuda(options, config, std::move(one));
     return device.ok() ? std::move(device) : open_cpu(options);
   }
-  std::vector<std::unique_ptr<CudaRuntime>> runtimes;
+  CudaRuntimes runtimes;
   const int simt_count = name == "simt" ? 1 : number_after(name, "simt:").value_or(0);
   for (int i = 0; i < std::min(simt_count, 64); ++i) runtimes.push_back(make_simt_runtime());
   if (runtimes.empty()) {
@@ -133,13 +152,18 @@ Result<std::unique_ptr<LocalModel>> LocalModel::open(const std::string& path) {
   return model;
 }
 
-LocalEngine::LocalEngine(const LocalModel& model, std::vector<std::unique_ptr<Ops>> devices,
+LocalEngine::LocalEngine(const LocalModel& model, std::vector<Replica> replicas, int ranks,
                          Activations activations, KvType kv_type, const LocalEngineOptions& options)
-    : model_(model), activations_(activations), kv_type_(kv_type) {
-  for (std::unique_ptr<Ops>& ops : devices) {
-    auto transformer =
-        std::make_unique<Transformer>(model.files.config, model.files.weights, *ops, kv_type);
-    replicas_.push_back({std::move(ops), std::move(transformer)});
+    : model_(model),
+      activations_(activations),
+      kv_type_(kv_type),
+      replicas_(std::move(replicas)),
+      ranks_(ranks) {
+  for (Replica& replica : replicas_) {
+    const ModelShard* shard = replica.shard.get();
+    replica.transformer = std::make_unique<Transformer>(
+        shard == nullptr ? model.files.config : shard->config,
+        shard == nullptr ? model.files.weights : shard->weights, *replica.ops, kv_type);
   }
   const auto free_bytes = static_cast<double>(replicas_[0].ops->free_bytes());
   const double spare = device() == "cpu"
@@ -154,7 +178,18 @@ LocalEngine::LocalEngine(const LocalModel& model, std::vector<std::unique_ptr<Op
 Result<std::unique_ptr<LocalEngine>> LocalEngine::create(const LocalModel& model,
                                                          const LocalEngineOptions& options) {
   ASSAY_TRY(Device device, open_device(options, model.files.config));
-  std::unique_ptr<LocalEngine> engine(new LocalEngine(model, std::move(device.replicas),
+  std::vector<Replica> replicas;
+  const int ranks = options.tensor_parallel;
+  for (std::unique_ptr<Ops>& ops : device.replicas) {
+    std::unique_ptr<ModelShard> shard;
+    if (ranks > 1) {
+      ASSAY_TRY(ModelShard part, shard_model(model.files.config, model.files.weights,
+                                             static_cast<int>(replicas.size()), ranks));
+      shard = std::make_unique<ModelShard>(std::move(part));
+    }
+    replicas.push_back({std::move(shard), std::move(ops), nullptr});
+  }
+  std::unique_ptr<LocalEngine> engine(new LocalEngine(model, std::move(replicas), ranks,
                                                       device.activations, device.kv_type, options));
   ASSAY_TRY_STATUS(engine->check_gpu_memory(options));
   return engine;
@@ -182,16 +217,23 @@ Status LocalEngine::check_gpu_memory(const LocalEngineOptions& options) const {
 
 Status LocalEngine::generate(RequestSource& source, CompletionSink& sink,
                              const std::atomic<bool>& stop) {
+  EngineStats uncounted;  // by the ranks that repeat what the first does
   std::vector<ReplicaRun> runs;
   for (Replica& replica : replicas_) {
+    EngineStats& stats = ranks_ > 1 && !runs.empty() ? uncounted : stats_;
     runs.push_back([&](RequestSource& from, CompletionSink& to, const std::atomic<bool>& halt) {
       Scheduler scheduler(*replica.transformer, *replica.ops, model_.tokenizer, scheduler_options_,
-                          stats_);
+                          stats);
       return scheduler.run(from, to, halt);
     });
   }
   if (runs.size() == 1) return runs[0](source, sink, stop);
-  return run_replicas(runs, source, sink, stop);
+  if (ranks_ == 1) return run_replicas(runs, source, sink, stop);
+  std::vector<RankRun> ranks;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    ranks.push_back({runs[i], [this, i] { replicas_[i].ops->leave(); }});
+  }
+  return run_ranks(ranks, source, sink, stop);
 }
 
 uint64_t LocalEngine::kv_cache_bytes() const {
@@ -214,10 +256,29 @@ uint64_t LocalEngine::logits_bytes() const {
 }
 
 Result<std::vector<float>> LocalEngine::logprobs(std::span<const int32_t> tokens) {
-  const int64_t vocab_size = replicas_[0].transformer->config().vocab_size;
+  std::vector<float> logprobs;
+  Status status;
+  for_each_rank(ranks_, [&](int rank) {
+    Replica& replica = replicas_[static_cast<size_t>(rank)];
+    Result<std::vector<float>> own = logprobs_of(replica, tokens);
+    if (!replica.ops->status().ok()) replica.ops->leave();
+    if (rank != 0) return;
+    if (own.ok()) {
+      logprobs = std::move(own).value();
+    } else {
+      status = own.error();
+    }
+  });
+  ASSAY_TRY_STATUS(status);
+  return logprobs;
+}
+
+Result<std::vector<float>> LocalEngine::logprobs_of(Replica& replica,
+                                                    std::span<const int32_t> tokens) const {
+  Ops& ops = *replica.ops;
+  const int64_t vocab_size = replica.transformer->config().vocab_size;
   const int count = static_cast<int>(tokens.size());
-  KvCache cache(*replicas_[0].ops, replicas_[0].transformer->page_bytes(),
-                scheduler_options_.max_pages);
+  KvCache cache(ops, replica.transformer->page_bytes(), scheduler_options_.max_pages);
   PageTable pages(cache);
   if (!pages.grow_to(count)) return Error{"the KV cache is too small; raise --kv-cache-gib"};
   std::vector<BatchRow> rows;
@@ -230,12 +291,12 @@ Result<std::vector<float>> LocalEngine::logprobs(std::span<const int32_t> tokens
     wanted.push_back(i);
   }
   const size_t size = static_cast<size_t>(count) * vocab_size;
-  const Ops::Buffer logits = replicas_[0].ops->allocate(size);
-  replicas_[0].transformer->forward(rows, wanted, logits.get());
-  replicas_[0].ops->log_softmax(logits.get(), count, static_cast<int>(vocab_size));
+  const Ops::Buffer logits = ops.allocate(size);
+  replica.transformer->forward(rows, wanted, logits.get());
+  ops.log_softmax(logits.get(), count, static_cast<int>(vocab_size));
   std::vector<float> logprobs(size);
-  replicas_[0].ops->download(logits.get(), size, logprobs.data());
-  ASSAY_TRY_STATUS(replicas_[0].ops->status());
+  ops.download(logits.get(), size, logprobs.data());
+  ASSAY_TRY_STATUS(ops.status());
   return logprobs;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "engine/model/shard.h"
 #include "engine/model/weights.h"
 #include "engine/runtime/scheduler.h"
 #include "engine/tokenizer/chat_template.h"
@@ -26,7 +27,8 @@ struct LocalModel {
 struct LocalEngineOptions {
   // auto, cpu, cuda, cuda:N; cuda:all, a replica on each GPU; simt; simt:N, N replicas
   std::string device = "cpu";
-  int threads = 0;  // of the CPU; 0: one for each core
+  int tensor_parallel = 1;  // devices, from the named one on, that compute the model together
+  int threads = 0;          // of the CPU; 0: one for each core
   std::string cpu_isa = "auto";
   std::optional<Activations> activations;  // none: the device's own choice
   std::optional<KvType> kv_cache;          // none: the device's own choice
@@ -41,6 +43,7 @@ class LocalEngine : public Engine {
   static Result<std::unique_ptr<LocalEngine>> create(const LocalModel& model,
                                                      const LocalEngineOptions& options);
 
+  // With several ranks, a run that was stopped or failed is the engine's last.
   Status generate(RequestSource& source, CompletionSink& sink,
                   const std::atomic<bool>& stop) override;
   const EngineStats& stats() const override { return stats_; }
@@ -51,11 +54,12 @@ class LocalEngine : public Engine {
 
   // What the tokens depend on, beside the model.
   std::string_view device() const { return replicas_[0].ops->name(); }
-  int replicas() const { return static_cast<int>(replicas_.size()); }
+  int replicas() const { return static_cast<int>(replicas_.size()) / ranks_; }
+  int tensor_parallel() const { return ranks_; }
   std::string_view activations() const { return kActivationNames[static_cast<int>(activations_)]; }
   std::string_view kv_cache() const { return kKvTypeNames[static_cast<int>(kv_type_)]; }
 
-  // Of the weights as the device keeps them; of each replica, as what follows.
+  // Of the weights as a device keeps them, as what follows.
   uint64_t weights_bytes() const { return replicas_[0].transformer->packed_bytes(); }
   // Size of the KV cache when it is full.
   uint64_t kv_cache_bytes() const;
@@ -64,21 +68,24 @@ class LocalEngine : public Engine {
   uint64_t logits_bytes() const;
 
  private:
-  // A device with the model on it.
+  // A device with the model on it, or with a rank's part of it.
   struct Replica {
+    std::unique_ptr<ModelShard> shard;  // null: all of it
     std::unique_ptr<Ops> ops;
     std::unique_ptr<Transformer> transformer;
   };
 
-  LocalEngine(const LocalModel& model, std::vector<std::unique_ptr<Ops>> devices,
+  LocalEngine(const LocalModel& model, std::vector<Replica> replicas, int ranks,
               Activations activations, KvType kv_type, const LocalEngineOptions& options);
 
+  Result<std::vector<float>> logprobs_of(Replica& replica, std::span<const int32_t> tokens) const;
   Status check_gpu_memory(const LocalEngineOptions& options) const;
 
   const LocalModel& model_;
   Activations activations_;
   KvType kv_type_;
-  std::vector<Replica> replicas_;  // at least one
+  std::vector<Replica> replicas_;  // or ranks; at least one
+  int ranks_;                      // 1: replicas_ are replicas
   SchedulerOptions scheduler_options_;
   EngineStats stats_;
 };

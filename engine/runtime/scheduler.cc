@@ -25,7 +25,6 @@ Scheduler::Scheduler(Transformer& model, Ops& ops, const Tokenizer& tokenizer,
       logits_(ops.allocate(static_cast<size_t>(options.batch_size) * model.config().vocab_size)) {}
 
 Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop) {
-  source_empty_ = false;
   const Status status = run_steps(source, sink, stop);
   finish_steps();
   active_.clear();
@@ -39,9 +38,7 @@ Status Scheduler::run(RequestSource& source, CompletionSink& sink, const std::at
 Status Scheduler::run_steps(RequestSource& source, CompletionSink& sink,
                             const std::atomic<bool>& stop) {
   while (!stop) {
-    const bool may_admit = static_cast<int>(active_.size()) < options_.batch_size &&
-                           !(source_empty_ && preempted_.empty());
-    if (may_admit) {  // a new sequence's first token is sampled at once
+    if (somebody_waits(source)) {  // a new sequence's first token is sampled at once
       finish_steps();
       ASSAY_TRY_STATUS(deliver_finished(sink));
       ASSAY_TRY_STATUS(admit(source, sink, stop));
@@ -63,6 +60,15 @@ Status Scheduler::run_steps(RequestSource& source, CompletionSink& sink,
   return {};
 }
 
+// Whether there is a slot and somebody to take it.
+bool Scheduler::somebody_waits(RequestSource& source) {
+  if (static_cast<int>(active_.size()) >= options_.batch_size) return false;
+  if (preempted_.empty()) {
+    if (SequencePtr sequence = next_sequence(source)) preempted_.push_front(std::move(sequence));
+  }
+  return !preempted_.empty();
+}
+
 Scheduler::SequencePtr Scheduler::next_sequence(RequestSource& source) {
   if (!preempted_.empty()) {
     SequencePtr sequence = std::move(preempted_.front());
@@ -70,7 +76,6 @@ Scheduler::SequencePtr Scheduler::next_sequence(RequestSource& source) {
     return sequence;
   }
   std::optional<Request> request = source.next();
-  source_empty_ = !request;
   if (!request) return nullptr;
   return std::make_unique<Sequence>(std::move(*request), cache_);
 }

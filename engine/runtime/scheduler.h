@@ -66,6 +66,7 @@ class Scheduler {
 
   Status run_steps(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
   Status admit(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
+  bool somebody_waits(RequestSource& source);
   SequencePtr next_sequence(RequestSource& source);
   // Pages that starting the sequence takes, with its prompt's unless that is in the cache.
   int pages_to_start(const Sequence& sequence, bool prompt_cached) const;
@@ -98,10 +99,9 @@ class Scheduler {
   KvCache cache_;
   std::vector<SequencePtr> active_;  // in order of admission
   size_t reported_active_ = 0;
-  std::deque<SequencePtr> preempted_;
+  std::deque<SequencePtr> preempted_;    // and the one that is next
   std::shared_ptr<PromptGroup> recent_;  // kept for the next sample, even when nobody runs on it
   std::map<const Prompt*, std::weak_ptr<PromptGroup>> groups_;
-  bool source_empty_ = false;
   // Those that have been asked for and not collected, oldest first: the sequence of each row, or
   // null if it has ended.
   std::vector<Sequence*> steps_[2];

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <thread>
 
 #include "engine/cuda/runtime.h"
 #include "engine/cuda/simt/block.h"
@@ -118,6 +119,98 @@ TEST(SimtEngine, TwoReplicasShareTheWorkAndGiveTheSameTokens) {
   // Each prefilled both prompts: both had work.
   EXPECT_GE(engine->stats().prefill_tokens, 2 * requests[0].prompt->token_ids.size());
   EXPECT_EQ(engine->stats().active_sequences, 0u);
+}
+
+// Ranks of one model. Each rank's part of a sum is rounded by itself, so the bits are not those of
+// one device, but every batch has the same.
+TEST(SimtEngine, RanksThatShareAModelAgreeWithOneDeviceAndWithThemselves) {
+  LocalEngineOptions options;
+  options.device = "simt";
+  options.kv_cache_gib = 0.05;
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < (testing::kOptimized ? 40 : 10); ++i) tokens.push_back(11 * i % 500 + 3);
+  const auto one = std::move(LocalEngine::create(builtin_model(), options)).value();
+  SamplingParams sampling;
+  sampling.max_tokens = testing::kOptimized ? 8 : 3;
+  auto prompt = std::make_shared<Prompt>();
+  prompt->token_ids = tokens;
+  auto other = std::make_shared<Prompt>();
+  other->token_ids = {5, 6, 7};
+  const auto requests = make_requests({prompt, other}, 3, sampling);
+  for (const int ranks : {2, 4}) {
+    options.tensor_parallel = ranks;
+    const auto shared = std::move(LocalEngine::create(builtin_model(), options)).value();
+    EXPECT_EQ(shared->tensor_parallel(), ranks);
+    EXPECT_LT(shared->weights_bytes(), one->weights_bytes());
+    EXPECT_EQ(shared->kv_cache_bytes(0, 16) * 2, one->kv_cache_bytes(0, 16));  // it has 2 KV heads
+    const Difference d = difference(*one, *shared, tokens);
+    std::printf("%d ranks: largest difference %.1e, rms %.1e\n", ranks, d.largest, d.rms);
+    EXPECT_LT(d.largest, 1e-4);
+    const auto all = generate(*shared, requests);
+    EXPECT_EQ(shared->stats().active_sequences, 0u);
+    options.batch_size = 2;
+    const auto narrow = std::move(LocalEngine::create(builtin_model(), options)).value();
+    const auto some = generate(*narrow, requests);
+    options.batch_size = 64;
+    ASSERT_EQ(all.size(), 6u);
+    uint64_t count = 0;
+    for (const auto& [id, completion] : all) {
+      EXPECT_EQ(completion.token_ids, some.at(id).token_ids);
+      EXPECT_EQ(completion.logprob, some.at(id).logprob);
+      count += completion.token_ids.size();
+    }
+    EXPECT_EQ(shared->stats().generated_tokens, count);  // once, not by each rank
+  }
+}
+
+TEST(SimtEngine, ARankThatFailsOrIsStoppedEndsTheRunOfAll) {
+  LocalEngineOptions options;
+  options.device = "simt";
+  options.kv_cache_gib = 0.05;
+  options.tensor_parallel = 2;
+  SamplingParams sampling;
+  sampling.max_tokens = 1000;
+  auto prompt = std::make_shared<Prompt>();
+  prompt->token_ids = {5, 6, 7};
+  const auto requests = make_requests({prompt}, 3, sampling);
+  struct FailingSink : CompletionSink {
+    Status accept(Completion) override { return Error{"the disk is full"}; }
+  };
+  {
+    auto few = sampling;
+    few.max_tokens = 2;
+    const auto engine = std::move(LocalEngine::create(builtin_model(), options)).value();
+    testing::ListSource source(make_requests({prompt}, 3, few));
+    FailingSink sink;
+    const std::atomic<bool> stop{false};
+    const Status status = engine->generate(source, sink, stop);
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().message, "the disk is full");
+  }
+  const auto engine = std::move(LocalEngine::create(builtin_model(), options)).value();
+  testing::ListSource source(requests);
+  testing::MapSink sink;
+  std::atomic<bool> stop{false};
+  std::thread stopper([&] {
+    while (engine->stats().generated_tokens < 6) std::this_thread::yield();
+    stop = true;
+  });
+  EXPECT_TRUE(engine->generate(source, sink, stop).ok());
+  stopper.join();
+  EXPECT_TRUE(sink.completions.empty());
+}
+
+TEST(SimtEngine, WhatCannotBeDividedAmongRanksIsAnError) {
+  LocalEngineOptions options;
+  options.device = "simt";
+  options.tensor_parallel = 64;
+  auto engine = LocalEngine::create(builtin_model(), options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_THAT(engine.error().message, ::testing::HasSubstr("--tensor-parallel 64: the model's "));
+  options.device = "cpu";
+  engine = LocalEngine::create(builtin_model(), options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_THAT(engine.error().message, ::testing::HasSubstr("needs --device cuda"));
 }
 
 // Every kernel of a forward pass and of sampling, in orders of warps and lanes that differ between

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/cuda/gpu/nccl_group.h"
 #include "engine/cuda/runtime.h"
 
 namespace assay {
@@ -132,6 +133,20 @@ class GpuRuntime : public CudaRuntime {
     check("cudaGraphLaunch", cudaGraphLaunch(static_cast<GpuGraph&>(graph).exec, stream_));
   }
 
+  void join(std::shared_ptr<NcclGroup> group, int rank) {
+    group_ = std::move(group);
+    rank_ = rank;
+  }
+  int ranks() const override { return group_ ? group_->ranks() : 1; }
+  void all_gather(const float* x, size_t count, float* out) override {
+    use();
+    const std::string wrong = group_->all_gather(rank_, x, count, out, stream_);
+    if (!wrong.empty() && error_.empty()) error_ = "--tensor-parallel: " + wrong;
+  }
+  void leave() override {
+    if (group_) group_->leave();
+  }
+
   Status status() override {
     check("the launch of a kernel", cudaGetLastError());
     return error_.empty() ? Status() : Status(Error{error_});
@@ -181,20 +196,15 @@ class GpuRuntime : public CudaRuntime {
 
   int index_;
   cudaStream_t stream_;
+  std::shared_ptr<NcclGroup> group_;
+  int rank_ = 0;
   std::string error_;
   Slot uploads_[2], downloads_[2];
   int upload_ = 0;
   unsigned next_download_ = 0, next_finish_ = 0;
 };
 
-}  // namespace
-
-int gpu_count() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
-}
-
-Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int index) {
+Result<std::unique_ptr<GpuRuntime>> open_gpu(int index) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
   if (found != cudaSuccess) return error_of("no usable GPU (is the driver installed?)", found);
@@ -213,7 +223,34 @@ Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int index) {
     code = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep);
   }
   if (code != cudaSuccess) return error_of("the GPU cannot be opened", code);
-  return std::unique_ptr<CudaRuntime>(new GpuRuntime(index, stream));
+  return std::make_unique<GpuRuntime>(index, stream);
+}
+
+}  // namespace
+
+int gpu_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+Result<std::unique_ptr<CudaRuntime>> make_gpu_runtime(int index) {
+  ASSAY_TRY(std::unique_ptr<GpuRuntime> runtime, open_gpu(index));
+  return std::unique_ptr<CudaRuntime>(std::move(runtime));
+}
+
+Result<CudaRuntimes> make_gpu_ranks(int first, int ranks) {
+  std::vector<std::unique_ptr<GpuRuntime>> opened;
+  for (int i = 0; i < ranks; ++i) {
+    ASSAY_TRY(std::unique_ptr<GpuRuntime> runtime, open_gpu(first + i));
+    opened.push_back(std::move(runtime));
+  }
+  ASSAY_TRY(const std::shared_ptr<NcclGroup> group, NcclGroup::create(first, ranks));
+  CudaRuntimes runtimes;
+  for (int i = 0; i < ranks; ++i) {
+    opened[i]->join(group, i);
+    runtimes.push_back(std::move(opened[i]));
+  }
+  return Result<CudaRuntimes>(std::move(runtimes));
 }
 
 }  // namespace assay

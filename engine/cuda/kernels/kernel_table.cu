@@ -92,6 +92,11 @@ void launch_linear(CudaStream stream, const CudaWeightView& weight, const CudaAc
                workspace, splits, count, weight.shape.outputs, bias, out);
 }
 
+void launch_sum_ranks(CudaStream stream, const float* parts, int ranks, int64_t count, float* out) {
+  ASSAY_LAUNCH(sum_splits, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream,
+               parts, ranks, count, count, nullptr, out);
+}
+
 void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
   ASSAY_LAUNCH(add, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, x, y,
                count);
@@ -199,13 +204,21 @@ void launch_log_softmax(CudaStream stream, float* x, int rows, int vocab_size, f
 }  // namespace
 
 const CudaKernels& kernel_table() {
-  static constexpr CudaKernels kTable = {launch_take_drawn,     launch_embed,
-                                         launch_rms_norm,       launch_split_activations,
-                                         launch_linear,         launch_add,
-                                         launch_swiglu,         launch_add_rms_norm,
-                                         launch_rope_and_store, launch_gather,
-                                         launch_attention,      launch_sample,
-                                         launch_token_logprobs, launch_compare_logits,
+  static constexpr CudaKernels kTable = {launch_take_drawn,
+                                         launch_embed,
+                                         launch_rms_norm,
+                                         launch_split_activations,
+                                         launch_linear,
+                                         launch_sum_ranks,
+                                         launch_add,
+                                         launch_swiglu,
+                                         launch_add_rms_norm,
+                                         launch_rope_and_store,
+                                         launch_gather,
+                                         launch_attention,
+                                         launch_sample,
+                                         launch_token_logprobs,
+                                         launch_compare_logits,
                                          launch_log_softmax};
   return kTable;
 }

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <mutex>
 #include <vector>
 
 #include "engine/cuda/runtime.h"
@@ -14,10 +16,54 @@ struct SimtGraph : CudaGraph {
   std::vector<std::function<void()>> launches;
 };
 
+// Ranks that meet to exchange what they have.
+class Meeting {
+ public:
+  explicit Meeting(int ranks) : given_(static_cast<size_t>(ranks)) {}
+
+  int ranks() const { return static_cast<int>(given_.size()); }
+  // False when a rank has left.
+  bool gather(int rank, const float* x, size_t count, float* out) {
+    given_[static_cast<size_t>(rank)] = x;
+    if (!wait()) return false;
+    for (size_t i = 0; i < given_.size(); ++i) std::copy_n(given_[i], count, out + i * count);
+    return wait();  // before anybody changes what was given
+  }
+  void leave() {
+    const std::scoped_lock lock(mutex_);
+    left_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  bool wait() {
+    std::unique_lock lock(mutex_);
+    if (++arrived_ == given_.size()) {
+      arrived_ = 0;
+      ++round_;
+      changed_.notify_all();
+      return !left_;
+    }
+    const uint64_t own = round_;
+    changed_.wait(lock, [&] { return left_ || round_ != own; });
+    return !left_;
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<const float*> given_;
+  size_t arrived_ = 0;
+  uint64_t round_ = 0;
+  bool left_ = false;
+};
+
 // Everything is done at once; but what a download brings is seen only when it has been waited for,
 // and memory and copies are refused while launches are recorded, as the hardware does.
 class SimtRuntime : public CudaRuntime {
  public:
+  SimtRuntime(std::shared_ptr<Meeting> meeting, int rank)
+      : meeting_(std::move(meeting)), rank_(rank) {}
+
   std::string name() const override { return "simt"; }
   const CudaKernels& kernels() const override { return emulated::kernel_table(); }
   CudaStream stream() const override { return nullptr; }
@@ -77,6 +123,21 @@ class SimtRuntime : public CudaRuntime {
     for (const auto& each : static_cast<SimtGraph&>(graph).launches) each();
   }
 
+  int ranks() const override { return meeting_->ranks(); }
+  void all_gather(const float* x, size_t count, float* out) override {
+    const auto gather = [=, this] {
+      if (!meeting_->gather(rank_, x, count, out) && error_.empty()) {
+        error_ = "the emulated device: another rank has left";
+      }
+    };
+    if (capturing_) {
+      capturing_->launches.push_back(gather);
+    } else {
+      gather();
+    }
+  }
+  void leave() override { meeting_->leave(); }
+
   Status status() override {
     if (error_.empty()) {
       if (const auto fault = simt::take_fault()) error_ = "the emulated device: " + fault->text();
@@ -85,6 +146,8 @@ class SimtRuntime : public CudaRuntime {
   }
 
  private:
+  std::shared_ptr<Meeting> meeting_;
+  int rank_;
   std::string error_;
   std::unique_ptr<SimtGraph> capturing_;
   std::deque<std::vector<uint8_t>> downloads_;
@@ -92,6 +155,13 @@ class SimtRuntime : public CudaRuntime {
 
 }  // namespace
 
-std::unique_ptr<CudaRuntime> make_simt_runtime() { return std::make_unique<SimtRuntime>(); }
+std::unique_ptr<CudaRuntime> make_simt_runtime() { return std::move(make_simt_ranks(1)[0]); }
+
+CudaRuntimes make_simt_ranks(int ranks) {
+  const auto meeting = std::make_shared<Meeting>(ranks);
+  CudaRuntimes runtimes;
+  for (int i = 0; i < ranks; ++i) runtimes.push_back(std::make_unique<SimtRuntime>(meeting, i));
+  return runtimes;
+}
 
 }  // namespace assay

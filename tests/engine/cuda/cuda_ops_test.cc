@@ -51,6 +51,10 @@ class CountingRuntime : public CudaRuntime {
     ++counts_.launched;
     device_->launch(graph);
   }
+  void all_gather(const float* x, size_t count, float* out) override {
+    device_->all_gather(x, count, out);
+  }
+  void leave() override { device_->leave(); }
   Status status() override { return device_->status(); }
 
  private:
