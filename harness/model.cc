@@ -41,6 +41,7 @@ class LocalModelUnderTest : public ModelUnderTest {
     // Devices sum in orders of their own, so their tokens differ.
     if (engine_->device() != "cpu") identity["device"] = engine_->device();
     if (engine_->tensor_parallel() > 1) identity["tensor_parallel"] = engine_->tensor_parallel();
+    if (engine_->cublaslt()) identity["gemm"] = "cublaslt";
     return identity;
   }
 
@@ -167,6 +168,7 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   engine_options.kv_cache_gib = options.kv_cache_gib;
   engine_options.gpu_memory = options.gpu_memory;
   engine_options.tensor_parallel = options.tensor_parallel;
+  engine_options.cublaslt = options.gemm == "cublaslt";
   ASSAY_TRY(std::unique_ptr<LocalEngine> engine, LocalEngine::create(*model, engine_options));
   const std::string shown = name == "builtin" ? name : model->files.name;
   return std::unique_ptr<ModelUnderTest>(

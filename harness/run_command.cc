@@ -43,6 +43,9 @@ Status check_machine_options(const RunOptions& options) {
   if (!(options.gpu_memory > 0 && options.gpu_memory <= 1)) {
     return Error{fmt::format("--gpu-memory {}: must be over 0 and at most 1", options.gpu_memory)};
   }
+  if (options.gemm != "kernel" && options.gemm != "cublaslt") {
+    return Error{fmt::format("--gemm {}: must be kernel or cublaslt", options.gemm)};
+  }
   if (options.tensor_parallel < 1 || options.tensor_parallel > 64) {
     return Error{
         fmt::format("--tensor-parallel {}: must be from 1 to 64", options.tensor_parallel)};
@@ -252,6 +255,11 @@ void add_run_command(CLI::App& app, int* exit_code) {
   command
       ->add_option("--tensor-parallel", o.tensor_parallel,
                    "GPUs, from --device's on, that compute the model together")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--gemm", o.gemm,
+                   "Who multiplies bf16 weights on a GPU: kernel (this program's) or cublaslt")
       ->capture_default_str()
       ->multi_option_policy(last);
   command

@@ -31,7 +31,7 @@ def describe(device):
 
 def run_tests(device):
     """Every operation against f64, whole models against the CPU, the same tokens for every batch limit."""
-    code, text, _ = run([TESTS, f"--gtest_filter=Device/*/{device}*"])
+    code, text, _ = run([TESTS, f"--gtest_filter=Device*/*/{device}*"])
     tests = []
     for name, body, verdict in re.findall(r"\[ RUN      \] (\S+)\n(.*?)\[ +(OK|FAILED|SKIPPED) +\]", text, re.S):
         notes = [line for line in body.splitlines() if "largest" in line or "Failure" in line or "cuda:" in line]

@@ -51,12 +51,13 @@ class Scratch {
 
 class CudaOps : public Ops {
  public:
-  CudaOps(std::unique_ptr<CudaRuntime> runtime, Activations activations)
+  CudaOps(std::unique_ptr<CudaRuntime> runtime, Activations activations, bool for_gemm)
       : runtime_(std::move(runtime)),
         kernels_(runtime_->kernels()),
         stream_(runtime_->stream()),
         name_(runtime_->name()),
-        both_parts_(activations == Activations::kBF16x2) {}
+        both_parts_(activations == Activations::kBF16x2),
+        for_gemm_(for_gemm) {}
 
   std::string_view name() const override { return name_; }
   Status status() override { return runtime_->status(); }
@@ -80,9 +81,11 @@ class CudaOps : public Ops {
   }
 
   std::unique_ptr<PackedWeight> pack(const Weight& weight) override {
-    return std::make_unique<CudaWeight>(*runtime_, weight);
+    return std::make_unique<CudaWeight>(*runtime_, weight, for_gemm_);
   }
-  size_t packed_bytes(const Weight& weight) const override { return cuda_weight_bytes(weight); }
+  size_t packed_bytes(const Weight& weight) const override {
+    return cuda_weight_bytes(weight, for_gemm_);
+  }
 
   void begin(const Batch& batch) override;
   void run(const float* output, const std::function<void()>& body) override;
@@ -96,7 +99,7 @@ class CudaOps : public Ops {
     const size_t count = static_cast<size_t>(rows) * width;
     float* parts = ranks_memory_.get<float>(ranks * count);
     runtime_->all_gather(x, count, parts);
-    kernels_.sum_ranks(stream_, parts, ranks, static_cast<int64_t>(count), x);
+    kernels_.sum_parts(stream_, parts, ranks, static_cast<int64_t>(count), nullptr, width, x);
   }
   void leave() override { runtime_->leave(); }
   void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
@@ -164,7 +167,7 @@ class CudaOps : public Ops {
   const CudaKernels& kernels_;
   CudaStream stream_;
   std::string name_;
-  bool both_parts_;
+  bool both_parts_, for_gemm_;
 
   uint64_t moves_ = 0;
   std::map<GraphKey, Graph> graphs_;
@@ -293,18 +296,29 @@ void CudaOps::embed(const Weight& table, const PackedWeight* packed, float* out)
 void CudaOps::matmul(const float* x, int rows, std::span<const Product> products) {
   const auto columns = static_cast<int>(products[0].weight->columns());
   const int stride = (columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk;
-  const size_t values = static_cast<size_t>(rows) * stride;
+  const int filled_rows = (rows + kGemmRows - 1) / kGemmRows * kGemmRows;
+  const size_t values = static_cast<size_t>(for_gemm_ ? filled_rows : rows) * stride;
   const CudaActivations activations = {high_memory_.get<uint16_t>(values),
                                        both_parts_ ? low_memory_.get<uint16_t>(values) : nullptr,
                                        sums_memory_.get<float>(values / 16), stride};
   kernels_.split_activations(stream_, x, rows, columns, activations);
   for (const Product& product : products) {
     const CudaWeightView& view = static_cast<const CudaWeight*>(product.weight)->view();
+    const int64_t outputs = view.shape.outputs;
+    if (view.row_stride > 0) {
+      float* sums = workspace_.get<float>(static_cast<size_t>(filled_rows * outputs));
+      CudaGemm gemm{view.data, activations.high, sums, outputs, stride, filled_rows, false};
+      runtime_->gemm(gemm);
+      gemm.x = activations.low;
+      gemm.add = true;
+      if (both_parts_) runtime_->gemm(gemm);
+      kernels_.sum_parts(stream_, sums, 1, rows * outputs, product.bias, outputs, product.out);
+      continue;
+    }
     const int splits = cuda_linear_splits(view.shape);
-    float* workspace =
-        splits == 1
-            ? nullptr
-            : workspace_.get<float>(static_cast<size_t>(splits) * rows * view.shape.outputs);
+    float* workspace = splits == 1 ? nullptr
+                                   : workspace_.get<float>(static_cast<size_t>(splits * rows) *
+                                                           static_cast<size_t>(outputs));
     kernels_.linear(stream_, view, activations, rows, product.bias, workspace, product.out);
   }
 }
@@ -375,9 +389,10 @@ void CudaOps::compare_logits(const float* base, const float* other, int vocab_si
 
 }  // namespace
 
-std::unique_ptr<Ops> make_cuda_ops(std::unique_ptr<CudaRuntime> runtime, Activations activations) {
+std::unique_ptr<Ops> make_cuda_ops(std::unique_ptr<CudaRuntime> runtime, Activations activations,
+                                   bool for_gemm) {
   CHECK(activations == Activations::kBF16x2 || activations == Activations::kBF16);
-  return std::make_unique<CudaOps>(std::move(runtime), activations);
+  return std::make_unique<CudaOps>(std::move(runtime), activations, for_gemm);
 }
 
 }  // namespace assay

@@ -15,6 +15,8 @@ struct CudaWeightView {
   const uint8_t* data = nullptr;
   DType dtype = DType::kF32;
   CudaWeightShape shape;
+  // bf16 [outputs][row_stride] as gemm() takes it, in place of weight_format.h's tiles; 0: tiles.
+  int row_stride = 0;
 };
 
 // Activations as products take them: x = high + low, both bf16 [rows][stride], zeros behind
@@ -92,8 +94,10 @@ struct CudaKernels {
   // cuda_linear_splits() times [rows][outputs].
   void (*linear)(CudaStream, const CudaWeightView&, const CudaActivations&, int rows,
                  const float* bias, float* workspace, float* out);
-  // out[i] = Σ_rank parts[rank][i], in order of the ranks; parts [ranks][count]
-  void (*sum_ranks)(CudaStream, const float* parts, int ranks, int64_t count, float* out);
+  // out[i] = Σ_p parts[p][i] + bias[i mod outputs], in order of p; parts [part_count][count], bias
+  // may be null.
+  void (*sum_parts)(CudaStream, const float* parts, int part_count, int64_t count,
+                    const float* bias, int64_t outputs, float* out);
   void (*add)(CudaStream, float* x, const float* y, int64_t count);
   void (*swiglu)(CudaStream, float* gate, const float* up, int64_t count);
   void (*add_rms_norm)(CudaStream, float* x, const float* y, const float* scale, float eps,

@@ -19,6 +19,18 @@ class CudaGraph {
   virtual ~CudaGraph() = default;
 };
 
+// A product of bf16 matrices: out[r][o] (+)= Σ_k x[r][k] · weight[o][k], f32 sums. `rows` and
+// `columns` are filled up: to multiples of kGemmRows and of 64.
+struct CudaGemm {
+  const uint8_t* weight = nullptr;  // [outputs][columns]
+  const uint16_t* x = nullptr;      // [rows][columns]
+  float* out = nullptr;             // [rows][outputs]
+  int64_t outputs = 0, columns = 0;
+  int rows = 0;
+  bool add = false;  // to what is in `out`
+};
+constexpr int kGemmRows = 64;
+
 // Used by one thread at a time. Work is done in the order in which it is asked for, and nobody
 // waits for it but finish_download() and download().
 class CudaRuntime {
@@ -50,6 +62,11 @@ class CudaRuntime {
   virtual void begin_capture() = 0;
   virtual std::unique_ptr<CudaGraph> end_capture() = 0;
   virtual void launch(CudaGraph& graph) = 0;
+
+  // Makes ready for gemm().
+  virtual Status load_gemm() = 0;
+  // A row's result does not depend on the number of rows.
+  virtual void gemm(const CudaGemm& gemm) = 0;
 
   // Devices that compute a model together: each asks for the same, in a thread of its own.
   virtual int ranks() const { return 1; }

@@ -93,25 +93,42 @@ void repack(const Weight& weight, int first_tile, int count, uint8_t* packed) {
   });
 }
 
+// Columns of a bf16 weight as gemm() takes them; 0: it does not.
+int gemm_stride(const Weight& weight, bool for_gemm) {
+  if (!for_gemm || weight.dtype != DType::kBF16) return 0;
+  return static_cast<int>((weight.columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk);
+}
+
 }  // namespace
 
-size_t cuda_weight_bytes(const Weight& weight) {
+size_t cuda_weight_bytes(const Weight& weight, bool for_gemm) {
+  if (const int stride = gemm_stride(weight, for_gemm)) {
+    return static_cast<size_t>(weight.rows) * stride * 2;
+  }
   const CudaWeightShape shape = cuda_weight_shape(weight.dtype, weight.rows, weight.columns);
   return static_cast<size_t>(shape.tiles) * shape.units *
          cuda_weight_format(weight.dtype).tile_bytes();
 }
 
-CudaWeight::CudaWeight(CudaRuntime& runtime, const Weight& weight)
+CudaWeight::CudaWeight(CudaRuntime& runtime, const Weight& weight, bool for_gemm)
     : runtime_(runtime),
-      size_bytes_(cuda_weight_bytes(weight)),
+      size_bytes_(cuda_weight_bytes(weight, for_gemm)),
       data_(static_cast<uint8_t*>(runtime.allocate(size_bytes_))) {
-  view_ = {data_, weight.dtype, cuda_weight_shape(weight.dtype, weight.rows, weight.columns)};
+  const int stride = gemm_stride(weight, for_gemm);
+  view_ = {data_, weight.dtype, cuda_weight_shape(weight.dtype, weight.rows, weight.columns),
+           stride};
   if (data_ == nullptr) return;
-  const size_t tile_row = size_bytes_ / static_cast<size_t>(view_.shape.tiles);
+  const auto units = static_cast<size_t>(stride > 0 ? weight.rows : view_.shape.tiles);
+  const size_t unit_bytes = size_bytes_ / units;
   const auto fill = [&](size_t first, size_t bytes, uint8_t* to) {
-    repack(weight, static_cast<int>(first / tile_row), static_cast<int>(bytes / tile_row), to);
+    const size_t unit = first / unit_bytes, count = bytes / unit_bytes;
+    if (stride == 0) return repack(weight, static_cast<int>(unit), static_cast<int>(count), to);
+    for (size_t i = 0; i < count; ++i, to += unit_bytes) {
+      std::memcpy(to, weight.row(static_cast<int64_t>(unit + i)), weight.row_bytes());
+      std::memset(to + weight.row_bytes(), 0, unit_bytes - weight.row_bytes());
+    }
   };
-  runtime.upload_filled(size_bytes_, tile_row, fill, data_);
+  runtime.upload_filled(size_bytes_, unit_bytes, fill, data_);
 }
 
 CudaWeight::~CudaWeight() { runtime_.release(data_); }

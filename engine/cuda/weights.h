@@ -9,11 +9,12 @@
 
 namespace assay {
 
-size_t cuda_weight_bytes(const Weight& weight);
+// With `for_gemm` a bf16 weight stays as gemm() takes it; other types do not change by it.
+size_t cuda_weight_bytes(const Weight& weight, bool for_gemm);
 
 class CudaWeight : public PackedWeight {
  public:
-  CudaWeight(CudaRuntime& runtime, const Weight& weight);
+  CudaWeight(CudaRuntime& runtime, const Weight& weight, bool for_gemm);
   ~CudaWeight() override;
   CudaWeight(const CudaWeight&) = delete;
   CudaWeight& operator=(const CudaWeight&) = delete;

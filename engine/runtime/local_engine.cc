@@ -36,6 +36,7 @@ Result<Enum> choose(const char* flag, std::optional<Enum> wanted, std::span<cons
 }
 
 Result<Device> open_cpu(const LocalEngineOptions& options) {
+  if (options.cublaslt) return Error{"--gemm cublaslt: needs --device cuda"};
   constexpr Activations kActivations[] = {Activations::kFixed16, Activations::kF32,
                                           Activations::kInt8};
   constexpr KvType kKvTypes[] = {KvType::kFixed16, KvType::kF32, KvType::kBF16};
@@ -68,7 +69,11 @@ Result<Device> open_cuda(const LocalEngineOptions& options, const ModelConfig& c
   ASSAY_TRY(device.kv_type,
             choose<KvType>("--kv-cache", options.kv_cache, kKvTypes, kKvTypeNames, name));
   for (auto& runtime : runtimes) {
-    device.replicas.push_back(make_cuda_ops(std::move(runtime), device.activations));
+    if (options.cublaslt) {
+      ASSAY_TRY_STATUS(runtime->load_gemm());
+    }
+    device.replicas.push_back(
+        make_cuda_ops(std::move(runtime), device.activations, options.cublaslt));
   }
   return device;
 }
@@ -157,6 +162,7 @@ LocalEngine::LocalEngine(const LocalModel& model, std::vector<Replica> replicas,
     : model_(model),
       activations_(activations),
       kv_type_(kv_type),
+      cublaslt_(options.cublaslt && replicas[0].ops->name() != "cpu"),
       replicas_(std::move(replicas)),
       ranks_(ranks) {
   for (Replica& replica : replicas_) {

@@ -32,6 +32,7 @@ struct LocalEngineOptions {
   std::string cpu_isa = "auto";
   std::optional<Activations> activations;  // none: the device's own choice
   std::optional<KvType> kv_cache;          // none: the device's own choice
+  bool cublaslt = false;                   // CUDA: products with bf16 weights by cuBLASLt
   int batch_size = 64;
   double kv_cache_gib = 0;  // 0: half of the CPU's memory that is available; of a GPU see below
   double gpu_memory = 0.9;  // share of a GPU's free memory that weights and KV cache may take
@@ -59,6 +60,8 @@ class LocalEngine : public Engine {
   std::string_view activations() const { return kActivationNames[static_cast<int>(activations_)]; }
   std::string_view kv_cache() const { return kKvTypeNames[static_cast<int>(kv_type_)]; }
 
+  bool cublaslt() const { return cublaslt_; }
+
   // Of the weights as a device keeps them, as what follows.
   uint64_t weights_bytes() const { return replicas_[0].transformer->packed_bytes(); }
   // Size of the KV cache when it is full.
@@ -84,6 +87,7 @@ class LocalEngine : public Engine {
   const LocalModel& model_;
   Activations activations_;
   KvType kv_type_;
+  bool cublaslt_;
   std::vector<Replica> replicas_;  // or ranks; at least one
   int ranks_;                      // 1: replicas_ are replicas
   SchedulerOptions scheduler_options_;

@@ -42,4 +42,15 @@ inline std::vector<uint8_t> random_row(DType dtype, int64_t count, uint32_t seed
   return row;
 }
 
+// A matrix of such rows.
+inline std::vector<uint8_t> random_weight(DType dtype, int64_t rows, int64_t columns,
+                                          uint32_t seed) {
+  std::vector<uint8_t> bytes;
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto row = random_row(dtype, columns, seed + static_cast<uint32_t>(r));
+    bytes.insert(bytes.end(), row.begin(), row.end());
+  }
+  return bytes;
+}
+
 }  // namespace assay::testing

@@ -16,7 +16,7 @@ namespace assay {
 namespace {
 
 using testing::random_floats;
-using testing::random_row;
+using testing::random_weight;
 
 // A layer of one type. Row r of a matrix begins like no other row.
 struct Layer {
@@ -45,11 +45,8 @@ struct Layer {
   }
 
   Weight matrix(DType dtype, int64_t rows, int64_t columns) {
-    auto& bytes = memory.emplace_back();
-    for (int64_t r = 0; r < rows; ++r) {
-      const auto row = random_row(dtype, columns, static_cast<uint32_t>(97 * memory.size() + r));
-      bytes.insert(bytes.end(), row.begin(), row.end());
-    }
+    const auto seed = static_cast<uint32_t>(97 * memory.size());
+    const auto& bytes = memory.emplace_back(random_weight(dtype, rows, columns, seed));
     return {bytes.data(), dtype, rows, columns};
   }
 

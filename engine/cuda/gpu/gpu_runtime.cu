@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/cuda/gpu/cublas_lt.h"
 #include "engine/cuda/gpu/nccl_group.h"
 #include "engine/cuda/runtime.h"
 
@@ -133,6 +134,17 @@ class GpuRuntime : public CudaRuntime {
     check("cudaGraphLaunch", cudaGraphLaunch(static_cast<GpuGraph&>(graph).exec, stream_));
   }
 
+  Status load_gemm() override {
+    use();
+    ASSAY_TRY(cublas_lt_, CublasLt::create());
+    return {};
+  }
+  void gemm(const CudaGemm& gemm) override {
+    use();
+    const std::string wrong = cublas_lt_->run(gemm, stream_);
+    if (!wrong.empty() && error_.empty()) error_ = "--gemm cublaslt: " + wrong;
+  }
+
   void join(std::shared_ptr<NcclGroup> group, int rank) {
     group_ = std::move(group);
     rank_ = rank;
@@ -196,6 +208,7 @@ class GpuRuntime : public CudaRuntime {
 
   int index_;
   cudaStream_t stream_;
+  std::unique_ptr<CublasLt> cublas_lt_;
   std::shared_ptr<NcclGroup> group_;
   int rank_ = 0;
   std::string error_;

@@ -55,6 +55,12 @@ void launch_take_drawn(CudaStream stream, int32_t* tokens, int rows, const CudaS
 
 void launch_embed(CudaStream stream, const CudaWeightView& weight, const CudaRows& batch, int rows,
                   float* out) {
+  if (weight.row_stride > 0) {
+    ASSAY_LAUNCH(embed_rows, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
+                 reinterpret_cast<const uint16_t*>(weight.data), weight.row_stride,
+                 weight.shape.columns, batch.tokens, out);
+    return;
+  }
   with_type(weight.dtype, [&]<DType kType>() {
     ASSAY_LAUNCH(embed<kType>, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
                  weight.data, weight.shape, batch.tokens, out);
@@ -73,6 +79,12 @@ void launch_split_activations(CudaStream stream, const float* x, int rows, int c
                x, columns, out.stride, out.high, out.low, out.sums);
 }
 
+void launch_sum_parts(CudaStream stream, const float* parts, int part_count, int64_t count,
+                      const float* bias, int64_t outputs, float* out) {
+  ASSAY_LAUNCH(sum_parts, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, parts,
+               part_count, count, outputs, bias, out);
+}
+
 void launch_linear(CudaStream stream, const CudaWeightView& weight, const CudaActivations& x,
                    int rows, const float* bias, float* workspace, float* out) {
   const int splits = cuda_linear_splits(weight.shape);
@@ -87,14 +99,8 @@ void launch_linear(CudaStream stream, const CudaWeightView& weight, const CudaAc
                  (chunks + splits - 1) / splits, linear_bias, linear_out);
   });
   if (splits == 1) return;
-  const int64_t count = rows * weight.shape.outputs;
-  ASSAY_LAUNCH(sum_splits, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream,
-               workspace, splits, count, weight.shape.outputs, bias, out);
-}
-
-void launch_sum_ranks(CudaStream stream, const float* parts, int ranks, int64_t count, float* out) {
-  ASSAY_LAUNCH(sum_splits, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream,
-               parts, ranks, count, count, nullptr, out);
+  launch_sum_parts(stream, workspace, splits, rows * weight.shape.outputs, bias,
+                   weight.shape.outputs, out);
 }
 
 void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
@@ -209,7 +215,7 @@ const CudaKernels& kernel_table() {
                                          launch_rms_norm,
                                          launch_split_activations,
                                          launch_linear,
-                                         launch_sum_ranks,
+                                         launch_sum_parts,
                                          launch_add,
                                          launch_swiglu,
                                          launch_add_rms_norm,

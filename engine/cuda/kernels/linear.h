@@ -160,14 +160,14 @@ __global__ void __launch_bounds__(kLinearThreads, 4)
   }
 }
 
-// out[i] = Σ_split parts[split][i] + bias, in order of the parts.
-// report: sum_splits threads 128 shared 0 occupancy 50
-__global__ void sum_splits(Global<const float> parts, int splits, int64_t count, int64_t outputs,
-                           Global<const float> bias, Global<float> out) {
+// out[i] = Σ_p parts[p][i] + bias, in order of p.
+// report: sum_parts threads 128 shared 0 occupancy 50
+__global__ void sum_parts(Global<const float> parts, int part_count, int64_t count, int64_t outputs,
+                          Global<const float> bias, Global<float> out) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= count) return;
   float sum = parts[i];
-  for (int split = 1; split < splits; ++split) sum += parts[split * count + i];
+  for (int p = 1; p < part_count; ++p) sum += parts[p * count + i];
   out[i] = bias == nullptr ? sum : sum + bias[i % outputs];
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -121,6 +122,34 @@ class SimtRuntime : public CudaRuntime {
   void launch(CudaGraph& graph) override {
     CHECK(!capturing_);
     for (const auto& each : static_cast<SimtGraph&>(graph).launches) each();
+  }
+
+  // What the library is asked for on a GPU.
+  Status load_gemm() override { return {}; }
+  void gemm(const CudaGemm& gemm) override {
+    const auto run = [gemm] {
+      const auto widen = [](const void* at, int64_t i) {
+        uint16_t bits;
+        std::memcpy(&bits, static_cast<const uint8_t*>(at) + 2 * i, 2);
+        return std::bit_cast<float>(uint32_t{bits} << 16);
+      };
+      for (int64_t r = 0; r < gemm.rows; ++r) {
+        for (int64_t o = 0; o < gemm.outputs; ++o) {
+          float& out = gemm.out[r * gemm.outputs + o];
+          double sum = gemm.add ? double{out} : 0.0;
+          for (int64_t k = 0; k < gemm.columns; ++k) {
+            sum += double{widen(gemm.x, r * gemm.columns + k)} *
+                   double{widen(gemm.weight, o * gemm.columns + k)};
+          }
+          out = static_cast<float>(sum);
+        }
+      }
+    };
+    if (capturing_) {
+      capturing_->launches.push_back(run);
+    } else {
+      run();
+    }
   }
 
   int ranks() const override { return meeting_->ranks(); }

@@ -54,6 +54,8 @@ class CountingRuntime : public CudaRuntime {
   void all_gather(const float* x, size_t count, float* out) override {
     device_->all_gather(x, count, out);
   }
+  Status load_gemm() override { return device_->load_gemm(); }
+  void gemm(const CudaGemm& gemm) override { device_->gemm(gemm); }
   void leave() override { device_->leave(); }
   Status status() override { return device_->status(); }
 

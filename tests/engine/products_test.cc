@@ -1,0 +1,117 @@
+// Products and embeddings of every type on every device. References are plain loops in f64.
+#include <cmath>
+
+#include "engine/blocks.h"
+#include "tests/engine/ops_fixture.h"
+
+namespace assay {
+namespace {
+
+using testing::Device;
+using testing::random_floats;
+using testing::random_weight;
+
+class ProductsTest : public testing::OpsTest {};
+
+// With cuBLASLt for bf16 weights too, on the emulator its reference.
+constexpr Device kWithGemm[] = {
+    {"simt", Activations::kBF16x2, KvType::kBF16, 0x1p-16, 0x1p-8, true},
+    {"cuda", Activations::kBF16x2, KvType::kBF16, 0x1p-16, 0x1p-8, true},
+};
+INSTANTIATE_TEST_SUITE_P(Device, ProductsTest, ::testing::ValuesIn(testing::kDevices),
+                         testing::device_name);
+INSTANTIATE_TEST_SUITE_P(DeviceGemm, ProductsTest, ::testing::ValuesIn(kWithGemm),
+                         testing::device_name);
+
+struct ProductShape {
+  int64_t outputs, columns;
+  int rows;
+};
+
+TEST_P(ProductsTest, ProductsWithEveryTypeAreWithinTheirErrorBound) {
+  const bool optimized = testing::kOptimized;
+  double worst = 0;
+  for (const TypeInfo& type : kTypes) {
+    std::vector<ProductShape> shapes = {{16, 512, 1}, {100, 512, 9}, {70, 1024, 3}};
+    if (type.values == 1) shapes.push_back({33, 72, 5});
+    if (type.values == 32) shapes.push_back({40, 96, 8});
+    if (optimized) shapes.push_back({130, 768, 67});
+    for (const ProductShape& shape : shapes) {
+      const auto bytes = random_weight(type.dtype, shape.outputs, shape.columns, 3);
+      const Weight weight{bytes.data(), type.dtype, shape.outputs, shape.columns};
+      const auto x = random_floats(static_cast<size_t>(shape.rows * shape.columns), 4);
+      const auto bias = random_floats(static_cast<size_t>(shape.outputs), 5);
+      const auto packed = ops_->pack(weight);
+      const auto device_x = on_device(x), device_bias = on_device(bias);
+      const size_t size = static_cast<size_t>(shape.rows * shape.outputs);
+      const auto out = ops_->allocate(size), biased = ops_->allocate(size);
+      const Product products[] = {{packed.get(), nullptr, out.get()},
+                                  {packed.get(), device_bias.get(), biased.get()}};
+      ops_->matmul(device_x.get(), shape.rows, products);
+      const auto result = from_device(out, size), with_bias = from_device(biased, size);
+      std::vector<float> w(static_cast<size_t>(shape.columns));
+      for (int64_t o = 0; o < shape.outputs; ++o) {
+        dequantize(type.dtype, weight.row(o), shape.columns, w.data());
+        for (int r = 0; r < shape.rows; ++r) {
+          double sum = 0, bound = 0;
+          for (int64_t k = 0; k < shape.columns; ++k) {
+            const double product = double{w[k]} * x[r * shape.columns + k];
+            sum += product;
+            bound += std::abs(product);
+          }
+          const size_t at = static_cast<size_t>(r * shape.outputs + o);
+          const double tolerance = GetParam().product_tolerance * bound + 1e-30;
+          worst = std::max(worst, std::abs(result[at] - sum) / tolerance);
+          ASSERT_NEAR(result[at], sum, tolerance)
+              << type.name << " " << shape.rows << " rows, output " << o << " of row " << r;
+          ASSERT_NEAR(with_bias[at], result[at] + bias[o], 1e-6 * std::abs(with_bias[at]) + 1e-6);
+        }
+      }
+    }
+  }
+  std::printf("largest error: %.2f of the bound\n", worst);
+}
+
+TEST_P(ProductsTest, ARowsProductsHaveTheSameBitsInEveryBatch) {
+  for (const DType dtype : {DType::kQ4_K, DType::kQ8_0, DType::kBF16}) {
+    const auto bytes = random_weight(dtype, 50, 768, 3);
+    const auto packed = ops_->pack({bytes.data(), dtype, 50, 768});
+    const auto x = random_floats(70 * 768, 4);
+    const auto device_x = on_device(x);
+    const auto out = ops_->allocate(70 * 50), one = ops_->allocate(50);
+    const Product all[] = {{packed.get(), nullptr, out.get()}};
+    ops_->matmul(device_x.get(), 70, all);
+    const auto expected = from_device(out, 70 * 50);
+    for (const int row : {0, 7, 63, 64, 69}) {
+      const auto own = on_device({x.begin() + row * 768, x.begin() + (row + 1) * 768});
+      const Product alone[] = {{packed.get(), nullptr, one.get()}};
+      ops_->matmul(own.get(), 1, alone);
+      const auto result = from_device(one, 50);
+      EXPECT_TRUE(std::equal(result.begin(), result.end(), expected.begin() + row * 50)) << row;
+    }
+  }
+}
+
+TEST_P(ProductsTest, EmbeddingRowsAreWhatTheirTypeDefines) {
+  for (const TypeInfo& type : kTypes) {
+    const int64_t columns = type.values == 1 ? 72 : 512;
+    const auto bytes = random_weight(type.dtype, 21, columns, 8);
+    const Weight table{bytes.data(), type.dtype, 21, columns};
+    std::byte* no_pages[] = {nullptr};
+    const std::vector<BatchRow> rows = {{0, 0, no_pages}, {20, 0, no_pages}, {9, 0, no_pages}};
+    const auto out = ops_->allocate(3 * static_cast<size_t>(columns));
+    const auto packed = ops_->packs_embedding() ? ops_->pack(table) : nullptr;
+    ops_->begin({rows, {}, 1});
+    ops_->embed(table, packed.get(), out.get());
+    const auto result = from_device(out, 3 * static_cast<size_t>(columns));
+    std::vector<float> expected(static_cast<size_t>(columns));
+    for (int r = 0; r < 3; ++r) {
+      dequantize(type.dtype, table.row(rows[r].token), columns, expected.data());
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), result.begin() + r * columns))
+          << type.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace assay
