@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 TESTS, BENCH = "build/release/tests/assay_tests", "build/release/tests/assay_bench"
@@ -47,6 +48,29 @@ def measure(device, model, benchmark):
     return {run["name"].removesuffix("/real_time"): run["items_per_second"] for run in json.loads(text)["benchmarks"]}
 
 
+def kernels(device, gpu, gemm=""):
+    """Each operation in the shapes of the 32B model: its time, and the share that the roofline of the card is of it."""
+    card = next((name for name in CARDS if name in gpu), None)
+    code, text, error = run([BENCH, "--benchmark_filter=^Device" + ("Linear/2/" if gemm else ""),
+                             "--benchmark_format=json", "--benchmark_min_time=0.05"],
+                            ASSAY_BENCH_DEVICE=device, ASSAY_BENCH_GEMM=gemm)
+    if code != 0:
+        return {"error": (error.strip().splitlines() or ["it failed"])[-1]}
+    results = {}
+    for one in json.loads(text)["benchmarks"]:
+        name = one["name"].removesuffix("/manual_time") + (" " + one["label"] if one.get("label") else "")
+        if one.get("error_occurred"):
+            results[name] = {"error": one["error_message"]}
+            continue
+        time_s = one["real_time"] / 1e6
+        results[name] = {"time_us": round(one["real_time"], 1), "gb_per_s": round(one["bytes"] / time_s / 1e9, 1),
+                         "tflop_per_s": round(one["operations"] / time_s / 1e12, 2)}
+        if card:
+            bound_s = max(one["bytes"] / (CARDS[card][0] * 1e9), one["operations"] / (CARDS[card][1] * 1e12))
+            results[name]["share_of_roofline"] = round(bound_s / time_s, 3)
+    return results
+
+
 def roofline(card, shape, kind, rows):
     """Tokens a second that memory allows: weights once a step, 192 positions a row."""
     parameters, kv_bytes = SHAPES[shape]
@@ -70,10 +94,40 @@ def benchmarks(device, gpu):
     return results
 
 
+VLLM = """
+import json, sys, time
+from vllm import LLM, SamplingParams
+model, sequences = sys.argv[1], [int(n) for n in sys.argv[2].split(",")]
+engine = LLM(model=model, load_format="dummy", skip_tokenizer_init=True, dtype="bfloat16", max_model_len=2048)
+params = SamplingParams(temperature=0.6, top_p=0.95, max_tokens=128, min_tokens=128, ignore_eos=True, detokenize=False)
+rates = {}
+for count in sequences:
+    prompts = [{"prompt_token_ids": [7 * i % 1000 + 5 for i in range(128)]}] * count
+    engine.generate(prompts, params)
+    begin = time.monotonic()
+    engine.generate(prompts, params)
+    rates[str(count)] = count * 128 / (time.monotonic() - begin)
+print("RATES " + json.dumps(rates))
+"""
+
+
 def beside_vllm(device):
+    """Random weights in the same shape, BF16, in vLLM: tokens/s at 1, 64 and 256 sequences."""
     if device == "simt" or run([sys.executable, "-c", "import vllm"])[0] != 0:
         return "vLLM is not installed: not compared"
-    return "vLLM is installed; compare with `vllm bench throughput` on the same model by hand"
+    with tempfile.TemporaryDirectory() as folder:
+        config = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584,
+                  "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+                  "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 131072,
+                  "rms_norm_eps": 1e-6, "rope_theta": 1e6, "torch_dtype": "bfloat16", "tie_word_embeddings": False,
+                  "hidden_act": "silu", "eos_token_id": 151643, "bos_token_id": 151646}
+        with open(folder + "/config.json", "w") as file:
+            json.dump(config, file)
+        code, text, error = run([sys.executable, "-c", VLLM, folder, "1,64,256"])
+    rates = re.search(r"^RATES (.*)$", text, re.M)
+    if not rates:
+        return "vLLM failed: " + (error.strip().splitlines() or ["no message"])[-1]
+    return {"R1-Distill-Qwen-7B BF16, tokens/s by sequences": json.loads(rates.group(1))}
 
 
 def main():
@@ -81,6 +135,8 @@ def main():
     begin = time.monotonic()
     report = describe(device)
     report["checks"] = run_tests(device)
+    report["kernels"] = kernels(device, report["gpu"])
+    report["kernels_cublaslt"] = kernels(device, report["gpu"], gemm="1")
     report["tokens_per_s"] = benchmarks(device, report["gpu"])
     report["vllm"] = beside_vllm(device)
     report["wall_s"] = round(time.monotonic() - begin, 1)
@@ -92,6 +148,11 @@ def main():
         print(f"  {test['verdict']:8} {test['name']}")
         for note in test["notes"]:
             print(f"           {note}")
+    for title, key in (("kernels, shapes of the 32B model", "kernels"), ("products by cuBLASLt", "kernels_cublaslt")):
+        print(f"\n{title}")
+        for name, figures in report[key].items():
+            print(f"  {name}  " + (figures if isinstance(figures, str) else
+                                   ", ".join(f"{value} {what}" for what, value in figures.items())))
     print("\ntokens/s")
     for name, rates in report["tokens_per_s"].items():
         for benchmark, rate in rates.items():
