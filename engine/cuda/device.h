@@ -99,6 +99,20 @@ __device__ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uin
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// The same of fp16; and m16n8k32 of 8-bit whole numbers with exact 32-bit sums.
+__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ inline void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // Rounds both to bf16, to the nearest, half to even; `low` is in the low 16 bits.
 __device__ inline uint32_t pack_bf16(float low, float high) {
   uint32_t packed;
@@ -109,6 +123,11 @@ __device__ inline float half_bits_to_float(uint16_t bits) {
   float value;
   asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
   return value;
+}
+__device__ inline uint16_t float_to_half_bits(float value) {
+  uint16_t bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
 }
 
 }  // namespace assay::gpu
@@ -287,15 +306,21 @@ void load_matrices_4_transposed(uint32_t (&out)[4], const Shared<T>& row,
 }
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                      Where where = Where::current()) {
-  const simt::MmaIn in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-  simt::MmaOut out;
-  simt::block().warp_operation(~0u, "mma", &in, &out, simt::apply_mma<simt::widen_bf16>, where);
-  for (int i = 0; i < 4; ++i) d[i] = out.d[i];
+  simt::mma<simt::apply_mma<simt::widen_bf16>>(d, a, b, where);
+}
+inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                    Where where = Where::current()) {
+  simt::mma<simt::apply_mma<half_to_float>>(d, a, b, where);
+}
+inline void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                   Where where = Where::current()) {
+  simt::mma<simt::apply_mma_s8>(d, a, b, where);
 }
 inline uint32_t pack_bf16(float low, float high) {
   return float_to_bf16(low) | uint32_t{float_to_bf16(high)} << 16;
 }
 inline float half_bits_to_float(uint16_t bits) { return half_to_float(bits); }
+inline uint16_t float_to_half_bits(float value) { return float_to_half(value); }
 
 inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t __float_as_uint(float value) { return std::bit_cast<uint32_t>(value); }
@@ -309,6 +334,29 @@ namespace assay::ASSAY_KERNELS {
 // The bf16 values in the halves of a word.
 __device__ inline float low_bf16(uint32_t pair) { return __uint_as_float(pair << 16); }
 __device__ inline float high_bf16(uint32_t pair) { return __uint_as_float(pair & 0xFFFF0000u); }
+
+// FP8 E4M3 (Micikevicius et al., "FP8 Formats for Deep Learning", 2022): rounded to the nearest,
+// half to even, saturated at 448, as cvt.rn.satfinite.e4m3x2, which sm_80 lacks.
+__device__ inline uint8_t float_to_e4m3(float value) {
+  const uint32_t bits = __float_as_uint(value), sign = bits >> 24 & 0x80;
+  const float magnitude = __uint_as_float(bits & 0x7FFFFFFFu);
+  if (!(magnitude < 448.0f)) {
+    return static_cast<uint8_t>(sign | (magnitude == magnitude ? 0x7E : 0x7F));
+  }
+  // Below 2^-6 all are multiples of 2^-9: the sum with 2^14 rounds to one.
+  if (magnitude < 0.015625f) {
+    return static_cast<uint8_t>(sign | (__float_as_uint(magnitude + 16384.0f) - 0x46800000u));
+  }
+  const uint32_t whole = bits & 0x7FFFFFFFu, rounded = whole + 0x7FFFFu + (whole >> 20 & 1u);
+  return static_cast<uint8_t>(sign | (rounded - 0x3C000000u) >> 20);
+}
+__device__ inline float e4m3_to_float(uint8_t code) {
+  const uint32_t sign = (code & 0x80u) << 24, exponent = code >> 3 & 15u, mantissa = code & 7u;
+  if ((code & 0x7Fu) == 0x7Fu) return __uint_as_float(0x7FC00000u | sign);
+  if (exponent != 0) return __uint_as_float(sign | (exponent + 120u) << 23 | mantissa << 20);
+  const float tiny = static_cast<float>(mantissa) * 0.001953125f;
+  return sign != 0 ? -tiny : tiny;
+}
 
 // exp(x) to 2 ulp, 0 below the normal floats; NaN stays NaN. The same operations, so the same bits,
 // as the CPU device's exp.

@@ -98,6 +98,13 @@ TEST_P(CudaEngine, TheBuiltInModelsLogitsAreWithinTheMarginOfTheCpusAtEveryStep)
                 std::string(kActivationNames[static_cast<int>(activations)]).c_str(), tokens.size(),
                 d.largest, d.rms);
     EXPECT_LT(d.largest, margin);
+    if (std::string(GetParam()) == "cuda") {
+      const auto emulated = engine_on(builtin_model(), "simt", 64, activations);
+      const Difference between = difference(*emulated, *simt, tokens);
+      std::printf("and from the emulator's, largest difference %.1e, rms %.1e\n", between.largest,
+                  between.rms);
+      EXPECT_LT(between.largest, margin);
+    }
   }
 }
 

@@ -109,13 +109,23 @@ void load_matrices(uint32_t (&out)[kMatrices], Shared<const uint16_t> row, const
   for (int m = 0; m < kMatrices; ++m) out[m] = result.fragment[m];
 }
 
+template <typename T>
 struct MmaIn {
   uint32_t a[4], b[2];
-  float c[4];
+  T c[4];
 };
+template <typename T>
 struct MmaOut {
-  float d[4];
+  T d[4];
 };
+
+template <WarpOperation::Apply kApply, typename T>
+void mma(T (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const Where& where) {
+  const MmaIn<T> in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
+  MmaOut<T> out;
+  block().warp_operation(~0u, "mma", &in, &out, kApply, where);
+  for (int i = 0; i < 4; ++i) d[i] = out.d[i];
+}
 
 // D[16][8] = A[16][16] · B[16][8] + C of all lanes, bf16 or fp16 as `widen` reads them. The sum is
 // rounded once; the hardware sums in an order of its own.
@@ -123,7 +133,7 @@ template <float (*widen)(uint16_t)>
 void apply_mma(uint32_t, const void* const* in, void* const* out) {
   alignas(64) double a[16][16], b[16][8];
   for (int lane = 0; lane < kWarpLanes; ++lane) {
-    const auto& own = *static_cast<const MmaIn*>(in[lane]);
+    const auto& own = *static_cast<const MmaIn<float>*>(in[lane]);
     const int group = lane / 4, pair = lane % 4 * 2;
     for (int i = 0; i < 2; ++i) {
       const auto at = [&](uint32_t bits) { return widen(static_cast<uint16_t>(bits >> 16 * i)); };
@@ -144,11 +154,38 @@ void apply_mma(uint32_t, const void* const* in, void* const* out) {
     for (int n = 0; n < 8; ++n) d[m][n] = sums[n];
   }
   for (int lane = 0; lane < kWarpLanes; ++lane) {
-    const auto& own = *static_cast<const MmaIn*>(in[lane]);
-    auto& result = *static_cast<MmaOut*>(out[lane]);
+    const auto& own = *static_cast<const MmaIn<float>*>(in[lane]);
+    auto& result = *static_cast<MmaOut<float>*>(out[lane]);
     for (int i = 0; i < 4; ++i) {
       const int m = lane / 4 + i / 2 * 8, n = lane % 4 * 2 + i % 2;
       result.d[i] = static_cast<float>(d[m][n] + static_cast<double>(own.c[i]));
+    }
+  }
+}
+
+// D[16][8] = A[16][32] · B[32][8] + C of signed bytes; the fragments of m16n8k32.
+inline void apply_mma_s8(uint32_t, const void* const* in, void* const* out) {
+  int a[16][32], b[32][8];
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    const auto& own = *static_cast<const MmaIn<int32_t>*>(in[lane]);
+    const int group = lane / 4, first = lane % 4 * 4;
+    for (int i = 0; i < 4; ++i) {
+      const auto at = [&](uint32_t bits) { return int{static_cast<int8_t>(bits >> 8 * i)}; };
+      a[group][first + i] = at(own.a[0]);
+      a[group + 8][first + i] = at(own.a[1]);
+      a[group][first + 16 + i] = at(own.a[2]);
+      a[group + 8][first + 16 + i] = at(own.a[3]);
+      b[first + i][group] = at(own.b[0]);
+      b[first + 16 + i][group] = at(own.b[1]);
+    }
+  }
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    const auto& own = *static_cast<const MmaIn<int32_t>*>(in[lane]);
+    for (int i = 0; i < 4; ++i) {
+      const int m = lane / 4 + i / 2 * 8, n = lane % 4 * 2 + i % 2;
+      uint32_t sum = static_cast<uint32_t>(own.c[i]);  // wraps, as without .satfinite
+      for (int k = 0; k < 32; ++k) sum += static_cast<uint32_t>(a[m][k] * b[k][n]);
+      static_cast<MmaOut<int32_t>*>(out[lane])->d[i] = static_cast<int32_t>(sum);
     }
   }
 }
