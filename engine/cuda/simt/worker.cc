@@ -18,6 +18,7 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 #define ASSAY_FIBERS_WITH_ASAN
 #elif defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
@@ -321,6 +322,11 @@ std::optional<Fault> Worker::run_block(const LaunchConfig& config, const Dim3& b
 }
 
 Worker& worker() {
+#ifdef ASSAY_FIBERS_WITH_ASAN
+  // Threads of oneTBB end while the process does, and leave their fibers then; LeakSanitizer does
+  // not look at a fiber's stack, where what is being freed is still known.
+  const __lsan::ScopedDisabler ended_with_the_thread;
+#endif
   thread_local Worker own;
   current_worker = &own;
   return own;
