@@ -50,7 +50,7 @@ struct RuntimeState {
 };
 
 RuntimeState& runtime() {
-  static RuntimeState state;
+  static RuntimeState& state = *new RuntimeState;  // for what statics free at the end
   return state;
 }
 

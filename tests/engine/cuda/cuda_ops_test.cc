@@ -114,13 +114,14 @@ class Decoder {
 TEST(CudaGraphs, AStepIsCapturedWhenItComesAgainAndGivesTheSameBits) {
   Counts counts;
   Decoder decoder(std::make_unique<CountingRuntime>(counts)), other(make_simt_runtime());
-  for (int position = 0; position < 20; ++position) {
+  const int steps = testing::kOptimized ? 40 : 20;  // a second page and a third
+  for (int position = 0; position < steps; ++position) {
     other.ops().allocate(16).reset();  // so the other one never uses a graph
     const auto expected = other.step(3, position);
     EXPECT_EQ(decoder.step(3, position), expected) << position;
   }
   EXPECT_EQ(counts.captured, 1);  // a page more is not another graph
-  EXPECT_EQ(counts.launched, 19);
+  EXPECT_EQ(counts.launched, steps - 1);
 }
 
 TEST(CudaGraphs, OfAnotherNumberOfRowsOrAfterMemoryWasGivenBackAreCapturedAgain) {
@@ -205,7 +206,7 @@ TEST(CudaOps, SequencesThatEndWhileAStepIsUnderWayLeaveTheOthersTokensAsTheyAre)
       "<|im_start|>user\nWhat is 12 + 5?<|im_end|>\n<|im_start|>assistant\n<think>\n</think>\n";
   std::vector<Request> requests;
   const auto prompt = testing::make_prompt(builtin_model().tokenizer, text, false);
-  for (const int max_tokens : {1, 2, 18, 60, 64}) {
+  for (const int max_tokens : {1, 2, 18, 50, 54}) {
     SamplingParams sampling;
     sampling.max_tokens = max_tokens;
     if (max_tokens == 18) sampling.stop = {"1", "="};
@@ -214,7 +215,7 @@ TEST(CudaOps, SequencesThatEndWhileAStepIsUnderWayLeaveTheOthersTokensAsTheyAre)
       requests.push_back(std::move(request));
     }
   }
-  const auto expected = testing::generate(*engine(0.1, 1), requests);  // one after the other
+  const auto expected = testing::generate(*engine(0.1, 10), requests);  // all at once
   ASSERT_EQ(expected.size(), 10u);
   const double page_gib = static_cast<double>(engine(0.1, 1)->kv_cache_bytes(0, 1)) / 0x1p30;
   const auto tight = engine(7 * page_gib, 5);
