@@ -191,23 +191,78 @@ TEST_P(OpsTest, TheDivergenceOfTwoRowsIsRightToItsLastDigitsHoweverSmall) {
   }
 }
 
+// Each kernel and each of its types, in four orders.
 TEST(Simt, EveryOpIsTheSameInEveryOrderOfThreads) {
   std::vector<std::vector<float>> results;
-  for (uint64_t seed = 0; seed < 3; ++seed) {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
     simt::set_order_seed(seed);
-    const auto ops = make_cuda_ops(make_simt_runtime(), Activations::kBF16x2);
-    const auto bytes = random_weight(DType::kQ6_K, 40, 512, 3);
-    const auto packed = ops->pack({bytes.data(), DType::kQ6_K, 40, 512});
-    const auto x = random_floats(9 * 512, 4);
-    const auto device_x = ops->allocate(x.size()), out = ops->allocate(9 * 40);
-    ops->upload(x.data(), x.size(), device_x.get());
-    const Product products[] = {{packed.get(), nullptr, out.get()}};
-    ops->matmul(device_x.get(), 9, products);
-    ops->log_softmax(out.get(), 9, 40);
-    results.emplace_back(9 * 40);
-    ops->download(out.get(), 9 * 40, results.back().data());
+    const auto ops = make_cuda_ops(make_simt_runtime(), Activations::kBF16x2, true);
+    std::vector<float>& result = results.emplace_back();
+    const auto keep = [&](const Ops::Buffer& buffer, size_t count) {
+      result.resize(result.size() + count);
+      ops->download(buffer.get(), count, result.data() + result.size() - count);
+    };
+    const auto upload = [&](const std::vector<float>& values) {
+      Ops::Buffer buffer = ops->allocate(values.size());
+      ops->upload(values.data(), values.size(), buffer.get());
+      return buffer;
+    };
+    const auto x = upload(random_floats(9 * 512, 4));
+    const auto out = ops->allocate(9 * 512);
+    std::byte* no_pages = nullptr;
+    const std::vector<BatchRow> embedded = {{3, 0, &no_pages}, {39, 0, &no_pages}};
+    for (const TypeInfo& type : kTypes) {
+      const auto bytes = random_weight(type.dtype, 40, 512, 3);
+      const Weight weight{bytes.data(), type.dtype, 40, 512};
+      const auto packed = ops->pack(weight);
+      const Product products[] = {{packed.get(), nullptr, out.get()}};
+      ops->matmul(x.get(), 9, products);
+      keep(out, 9 * 40);
+      ops->begin({embedded, {}, 1});
+      ops->embed(weight, packed.get(), out.get());
+      keep(out, 2 * 512);
+    }
+    for (const int head_dim : {32, 64, 96, 128}) {
+      for (const KvType type : {KvType::kBF16, KvType::kInt8}) {
+        const KvLayout kv{type, 2, head_dim};
+        const auto pages = ops->allocate(3 * kv.size_bytes() / sizeof(float));
+        std::vector<std::byte*> table;
+        for (int i = 0; i < 3; ++i) {
+          table.push_back(reinterpret_cast<std::byte*>(pages.get()) + kv.size_bytes() * i);
+        }
+        std::vector<BatchRow> rows;
+        for (int t = 0; t < 40; ++t) rows.push_back({0, t, table.data()});
+        const size_t width = static_cast<size_t>(2 * head_dim);
+        const auto k = upload(random_floats(40 * width, 5)),
+                   v = upload(random_floats(40 * width, 6));
+        const auto q = upload(random_floats(40 * 2 * width, 7));
+        const auto angles = upload(random_floats(40 * static_cast<size_t>(head_dim), 8));
+        const auto attended = ops->allocate(40 * 2 * width);
+        ops->begin({rows, {}, 2});
+        ops->rope_and_store(q.get(), k.get(), v.get(), angles.get(), 4, RopePairs::kHalves, kv, 0);
+        ops->attention(q.get(), 4, kv, 0, attended.get());
+        keep(attended, 40 * 2 * width);
+      }
+    }
+    SamplingParams params;
+    params.top_k = 50;
+    params.min_p = 0.01;
+    const std::vector<SampleRow> draws(3, {&params, {1, 2}, static_cast<uint32_t>(7), 0});
+    std::vector<SampledToken> drawn(3);
+    ops->sample(x.get(), 1500, draws);
+    ops->collect(drawn);
+    for (const SampledToken& token : drawn) result.push_back(static_cast<float>(token.token));
+    const std::vector<int32_t> tokens = {0, 700, 1499};
+    std::vector<double> logprobs(3);
+    ops->token_logprobs(x.get(), 1500, tokens, logprobs.data());
+    std::vector<LogitsDifference> differences(1);
+    ops->compare_logits(x.get(), x.get() + 2000, 1500, differences);
+    for (const double value : logprobs) result.push_back(static_cast<float>(value));
+    result.push_back(static_cast<float>(differences[0].kl_divergence));
+    ops->log_softmax(x.get(), 3, 1500);
+    keep(x, 3 * 1500);
     ASSERT_OK(ops->status());
-    EXPECT_EQ(results.back(), results.front());
+    EXPECT_EQ(results.back(), results.front()) << "seed " << seed;
   }
   simt::set_order_seed(0);
 }
