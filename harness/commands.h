@@ -17,6 +17,7 @@ void add_report_command(CLI::App& app, int* exit_code);
 void add_score_command(CLI::App& app, int* exit_code);
 void add_suites_command(CLI::App& app, int* exit_code);
 void add_export_command(CLI::App& app, int* exit_code);
+void add_equal_command(CLI::App& app, int* exit_code);
 
 // Prints "assay: <error>" on standard error.
 int fail(const Error& error);

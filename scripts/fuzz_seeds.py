@@ -91,6 +91,9 @@ def main(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
+    cases = (ROOT / "tests/cases/math_equal.jsonl").read_text().splitlines()
+    for i, case in enumerate(map(json.loads, cases)):
+        write("math", str(i), f"{case['gold']}\n{case['answer']}".encode())
     for version in (2, 3):
         write("gguf", f"v{version}", gguf(version))
     for dtype, size_bytes in (("F32", 4), ("F16", 2), ("BF16", 2)):

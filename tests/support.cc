@@ -1,5 +1,8 @@
 #include "tests/support.h"
 
+#include <gtest/gtest.h>
+#include <zlib.h>
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +42,22 @@ Json load_json(const std::string& path) {
     return {};
   }
   return std::move(json).value();
+}
+
+std::vector<Json> load_jsonl_gz(const std::string& path) {
+  const gzFile file = gzopen(path.c_str(), "rb");
+  EXPECT_NE(file, nullptr) << path;
+  std::string text, part(1 << 16, '\0');
+  for (int count; (count = gzread(file, part.data(), static_cast<unsigned>(part.size()))) > 0;) {
+    text.append(part, 0, static_cast<size_t>(count));
+  }
+  gzclose(file);
+  std::vector<Json> rows;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty()) rows.push_back(Json::parse(line));
+  }
+  return rows;
 }
 
 std::vector<Json> load_jsonl(const std::string& path) {

@@ -22,6 +22,7 @@ std::string smollm2_path();
 
 Json load_json(const std::string& path);
 std::vector<Json> load_jsonl(const std::string& path);
+std::vector<Json> load_jsonl_gz(const std::string& path);
 
 // A folder that is removed with the object.
 class TemporaryFolder {

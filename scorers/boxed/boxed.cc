@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "scorers/boxed/equal.h"
+#include "scorers/math/equal.h"
 
 namespace assay {
 
@@ -75,14 +75,19 @@ Verdict BoxedScorer::score(const Item& item, const Completion& completion) const
   }
   verdict.has_answer = true;
   verdict.answer = *boxed;
-  const Comparison comparison = compare_answers(item.gold, *boxed);
-  verdict.rule = comparison.rule;
-  if (comparison.equal) verdict.correctness = Correctness::kCorrect;
+  const math::Decision decision = math::compare(item.gold, *boxed);
+  verdict.rule = decision.rule;
+  if (decision.truth == math::Truth::kEqual) {
+    verdict.correctness = Correctness::kCorrect;
+  } else if (decision.truth == math::Truth::kUnknown) {
+    verdict.correctness = Correctness::kUnscored;
+    verdict.detail = "neither equality nor difference could be proven";
+  }
   return verdict;
 }
 
 bool BoxedScorer::same_answer(std::string_view a, std::string_view b) const {
-  return compare_answers(a, b).equal;
+  return math::compare(a, b, math::Reading::kStrict).truth == math::Truth::kEqual;
 }
 
 }  // namespace assay

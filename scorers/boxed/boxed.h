@@ -1,4 +1,4 @@
-// Scores the last \boxed{…} after the thought.
+// Scores the last \boxed{…} after the thought, by math/equal.h.
 #pragma once
 
 #include <optional>
@@ -18,7 +18,7 @@ std::optional<std::string_view> answer_part(std::string_view text, bool opens_th
 
 class BoxedScorer : public Scorer {
  public:
-  std::string id() const override { return "boxed/1"; }
+  std::string id() const override { return "boxed/2"; }
   Verdict score(const Item& item, const Completion& completion) const override;
   bool same_answer(std::string_view a, std::string_view b) const override;
 };
