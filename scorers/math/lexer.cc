@@ -285,10 +285,10 @@ class Lexer {
   // Bytes of what may stand between thousands here.
   size_t separator() const {
     size_t size = 0;
-    for (const std::string_view each : {",\\!", "{,}", "\\,", "\\ "}) {
+    for (const std::string_view each : {",\\!", ", \\!", "{,}", "\\,", "\\ "}) {
       if (size == 0 && starts(each)) size = each.size();
     }
-    if (size == 3 && peek() == ',') {
+    if (size >= 3 && peek() == ',') {
       while (peek(size) == ' ') ++size;  // 11,\! 111
     }
     if (size == 0 && depth_ == 0 && (peek() == ',' || peek() == ' ')) size = 1;

@@ -127,7 +127,16 @@ class Parser {
   Expr united() {
     std::vector<Expr> parts;
     parts.push_back(ratio());
-    while (take_command("cup")) parts.push_back(ratio());
+    while (at().is("cup") || at().is("cap") || at().is("setminus") || at().is("backslash")) {
+      const std::string name = at().is("cup") || at().is("cap") ? at().text : "setminus";
+      skip();
+      Expr next = ratio();
+      if (name == "cup") {
+        parts.push_back(std::move(next));
+      } else {  // as they are written
+        parts.back() = node(Kind::kFunction, {std::move(parts.back()), std::move(next)}, name);
+      }
+    }
     if (parts.size() == 1) return std::move(parts[0]);
     return node(Kind::kUnion, std::move(parts));
   }
@@ -195,9 +204,9 @@ class Parser {
         return token.is('(') || token.is('[') || token.is('{') || (token.is('|') && bars_ == 0);
       case TokenKind::kCommand: {
         static constexpr std::string_view kNot[] = {
-            "pm",         "mp",       "cup",    "leq",     "geq",       "neq",   "in",
-            "}",          "end",      "\\",     "cap",     "rfloor",    "rceil", "to",
-            "rightarrow", "setminus", "rangle", "implies", "Rightarrow"};
+            "pm",         "mp",       "cup",       "leq",    "geq",     "neq",       "in",
+            "}",          "end",      "\\",        "cap",    "rfloor",  "rceil",     "to",
+            "rightarrow", "setminus", "backslash", "rangle", "implies", "Rightarrow"};
         return std::find(std::begin(kNot), std::end(kNot), token.text) == std::end(kNot);
       }
       default:
