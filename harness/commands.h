@@ -6,6 +6,7 @@
 #include <string>
 
 #include "harness/base/result.h"
+#include "harness/options.h"
 #include "results/report.h"
 
 namespace assay {
@@ -18,6 +19,9 @@ void add_score_command(CLI::App& app, int* exit_code);
 void add_suites_command(CLI::App& app, int* exit_code);
 void add_export_command(CLI::App& app, int* exit_code);
 void add_equal_command(CLI::App& app, int* exit_code);
+
+// `assay run`: samples, scores, stores, reports.
+int run_job(const RunOptions& options);
 
 // Prints "assay: <error>" on standard error.
 int fail(const Error& error);

@@ -12,6 +12,7 @@
 #include "harness/base/hash.h"
 #include "harness/base/resources.h"
 #include "harness/base/text.h"
+#include "harness/completions.h"
 #include "harness/prompt.h"
 
 namespace assay {
@@ -97,6 +98,42 @@ class ReplayedRun : public ModelUnderTest {
   ReplayEngine engine_;
 };
 
+class GivenCompletions : public ModelUnderTest {
+ public:
+  GivenCompletions(CompletionsFile file, std::string path)
+      : file_(std::move(file)),
+        path_(std::move(path)),
+        engine_([this](const SampleId& id) -> Result<std::optional<Completion>> {
+          const std::vector<Completion>* all = file_.of(id.item_id);
+          if (all == nullptr || id.sample_index >= static_cast<int>(all->size())) {
+            return std::optional<Completion>();
+          }
+          Completion completion = (*all)[static_cast<size_t>(id.sample_index)];
+          completion.id = id;
+          return std::optional<Completion>(std::move(completion));
+        }) {}
+
+  std::string name() const override { return path_.substr(path_.rfind('/') + 1); }
+  OrderedJson identity() const override {
+    return {{"name", name()}, {"completions_sha256", file_.sha256()}};
+  }
+
+  Result<Prompt> prompt(const Suite& suite, const Item& item) const override {
+    if (file_.of(item.id) != nullptr) return Prompt();  // nobody knows how it was asked
+    return Error{
+        fmt::format("{}: no completion of question {} of {}; every question of the suite, "
+                    "or of --limit, needs one",
+                    path_, item.id, suite.name)};
+  }
+
+  Engine& engine() override { return engine_; }
+
+ private:
+  CompletionsFile file_;
+  std::string path_;
+  ReplayEngine engine_;
+};
+
 std::optional<Thinking> parse_thinking(const std::string& text) {
   if (text == "auto") return Thinking::kAuto;
   if (text == "on") return Thinking::kOn;
@@ -140,6 +177,11 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   const std::string& name = options.model;
   if (name.empty()) return Error{"--model: name a model folder, a .gguf file or builtin"};
   if (name.starts_with("replay:")) return open_replay(name.substr(7));
+  if (name.starts_with("completions:")) {
+    const std::string file = name.substr(12);
+    ASSAY_TRY(CompletionsFile completions, CompletionsFile::read(file));
+    return std::unique_ptr<ModelUnderTest>(new GivenCompletions(std::move(completions), file));
+  }
   if (name.starts_with("http://") || name.starts_with("https://")) {
     return Error{"--model " + name +
                  ": servers are not supported yet; name a folder or a .gguf file"};

@@ -27,7 +27,8 @@ class ModelUnderTest {
   virtual LocalEngine* local_engine() { return nullptr; }
 };
 
-// Opens what --model names: a folder, a .gguf file, "builtin", "replay:RUN".
+// Opens what --model names: a folder, a .gguf file, "builtin", "replay:RUN",
+// "completions:FILE.jsonl".
 Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options);
 
 }  // namespace assay

@@ -149,7 +149,9 @@ Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
   return generated;
 }
 
-int run(const RunOptions& options) {
+}  // namespace
+
+int run_job(const RunOptions& options) {
   auto prepared = prepare(options);
   if (!prepared.ok()) return fail(prepared.error());
   if (options.dry_run) {
@@ -173,14 +175,14 @@ int run(const RunOptions& options) {
   return print_report(*store, true);
 }
 
-}  // namespace
-
 void add_run_command(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<RunOptions>();
   RunOptions& o = *options;
   CLI::App* command = app.add_subcommand("run", "Sample suites from a model, score and report");
   const auto last = CLI::MultiOptionPolicy::TakeLast;
-  command->add_option("--model,-m", o.model, "Model folder, .gguf file, builtin, or replay:RUN")
+  command
+      ->add_option("--model,-m", o.model,
+                   "Model folder, .gguf file, builtin, replay:RUN or completions:FILE")
       ->multi_option_policy(last);
   command
       ->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
@@ -288,7 +290,7 @@ void add_run_command(CLI::App& app, int* exit_code) {
       "  assay run --model model.gguf --tasks math500,aime24:64 --limit 20 --max-tokens 512\n"
       "  assay run --model DeepSeek-R1-Distill-Qwen-7B/ --tasks math500 --dry-run\n"
       "  assay run --config job.json --seed 2");
-  command->callback([options, exit_code] { *exit_code = run(*options); });
+  command->callback([options, exit_code] { *exit_code = run_job(*options); });
 }
 
 }  // namespace assay

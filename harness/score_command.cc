@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "harness/commands.h"
+#include "harness/completions.h"
 #include "harness/pipeline.h"
 
 namespace assay {
@@ -58,33 +59,66 @@ Result<Rescored> rescore(RunStore& store) {
   return result;
 }
 
+int rescore_run(const std::string& folder) {
+  // Reading first: `score` must not make a run out of a mistyped folder.
+  if (auto check = RunStore::open(folder, RunStore::Mode::kRead); !check.ok()) {
+    return fail(check.error());
+  }
+  auto store = RunStore::open(folder, RunStore::Mode::kWrite);
+  if (!store.ok()) return fail(store.error());
+  const auto rescored = rescore(*store);
+  if (!rescored.ok()) return fail(rescored.error());
+  fmt::print(stderr, "assay: scored {} samples again; {} verdicts changed\n", rescored->samples,
+             rescored->changed);
+  return print_report(*store, true);
+}
+
+// What somebody else sampled becomes a run here.
+int score_completions(RunOptions options, const std::string& path) {
+  options.model = "completions:" + path;
+  if (!options.num_samples) {
+    const auto file = CompletionsFile::read(path);
+    if (!file.ok()) return fail(file.error());
+    const auto samples = file->samples_of_each();
+    if (!samples.ok()) return fail(samples.error());
+    options.num_samples = *samples;
+  }
+  return run_job(options);
+}
+
 }  // namespace
 
 void add_score_command(CLI::App& app, int* exit_code) {
-  auto folder = std::make_shared<std::string>();
-  CLI::App* command =
-      app.add_subcommand("score", "Score the stored samples of a run again, without the model");
-  command->add_option("run", *folder, "The run's folder")->required();
-  command->footer("Example:\n  assay score runs/builtin-arithmetic-1a2b3c4d");
-  command->callback([folder, exit_code] {
-    // Reading first: `score` must not make a run out of a mistyped folder.
-    if (auto check = RunStore::open(*folder, RunStore::Mode::kRead); !check.ok()) {
-      *exit_code = fail(check.error());
-      return;
+  struct Options {
+    std::string folder, completions;
+    RunOptions run;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "score", "Score stored samples again, or completions that another program made");
+  command->add_option("run", options->folder, "The run's folder");
+  command->add_option("--completions", options->completions,
+                      "A JSONL file, a row a question: {id, completion: text or list}");
+  command->add_option("--tasks,-t", options->run.tasks, "The suite of the completions")
+      ->delimiter(',');
+  command->add_option("--num-samples,-n", options->run.num_samples,
+                      "The first completions of each question (default: all)");
+  command->add_option("--limit,-l", options->run.limit, "Only the first questions of the suite");
+  command->add_option("--data", options->run.data, "Folder of the suites' data")
+      ->envname("ASSAY_DATA");
+  command->add_option("--output-dir,-o", options->run.output_dir, "Where the run is stored");
+  command->footer(
+      "Examples:\n"
+      "  assay score runs/builtin-arithmetic-1a2b3c4d\n"
+      "  assay score --tasks math500 --completions outputs.jsonl");
+  command->callback([options, exit_code] {
+    const bool given = !options->completions.empty();
+    if (given == !options->folder.empty()) {
+      *exit_code = fail(Error{"score: name a run's folder, or --tasks and --completions"});
+    } else {
+      *exit_code = given ? score_completions(options->run, options->completions)
+                         : rescore_run(options->folder);
     }
-    auto store = RunStore::open(*folder, RunStore::Mode::kWrite);
-    if (!store.ok()) {
-      *exit_code = fail(store.error());
-      return;
-    }
-    const auto rescored = rescore(*store);
-    if (!rescored.ok()) {
-      *exit_code = fail(rescored.error());
-      return;
-    }
-    fmt::print(stderr, "assay: scored {} samples again; {} verdicts changed\n", rescored->samples,
-               rescored->changed);
-    *exit_code = print_report(*store, true);
   });
 }
 

@@ -1,0 +1,82 @@
+// `assay score --completions` and `assay equal`, as a user calls them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "harness/base/file.h"
+#include "tests/support.h"
+
+namespace assay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::run_program;
+
+class ScoringCli : public ::testing::Test {
+ protected:
+  std::string file(const std::string& name, const std::string& text) {
+    const std::string path = folder_ / name;
+    EXPECT_TRUE(write_file_atomically(path, text).ok());
+    return path;
+  }
+  std::string score(const std::string& path) {
+    return "score --tasks arithmetic --limit 2 --completions " + path + " -o " + (folder_ / "run");
+  }
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(ScoringCli, CompletionsThatAssayDidNotMakeGetTheSameReportAndRun) {
+  const std::string first = R"({"id": "arithmetic-000", "completion": ["\\boxed{436}", "1"]})";
+  const std::string second =
+      R"({"question_id": "arithmetic-001", "completion": [)"
+      R"("<think>\\boxed{1}</think> \\boxed{\\frac{52}{2}}", "\\boxed{27}"]})";
+  const auto result = run_program(score(file("outputs.jsonl", first + "\n" + second + "\n")));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("model outputs.jsonl"), HasSubstr("pass@1 50.0"),
+                                HasSubstr("pass@2 100.0")));
+  const auto exported = run_program("export " + (folder_ / "run"));
+  EXPECT_THAT(exported.out, HasSubstr("\\\\frac{52}{2}"));
+}
+
+TEST_F(ScoringCli, AFileThatCannotBeScoredIsOneLineThatSaysWhy) {
+  const auto expect = [&](const std::string& text, const std::string& message) {
+    const auto result = run_program(score(file("x.jsonl", text)));
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr(message)) << text;
+    EXPECT_EQ(result.out, "");
+  };
+  expect("", "there are no completions in it");
+  expect("[1]\n", "x.jsonl:1: no JSON object");
+  expect("{\"completion\": \"1\"}\n", "no \"id\"");
+  expect("{\"id\": 1}\n", "no \"completion\"");
+  expect("{\"id\": 1, \"completion\": [2]}\n", "a completion is no text");
+  expect("{\"id\": 1, \"completion\": \"2\", \"finish_reason\": \"tired\"}\n", "neither stop nor");
+  expect("{\"id\": \"arithmetic-000\", \"completion\": \"2\"}\n",
+         "no completion of question arithmetic-001");
+  expect(
+      "{\"id\": \"a\", \"completion\": \"2\"}\n{\"id\": \"b\", \"completion\": [\"2\", \"3\"]}\n",
+      "question a has 1 completions, question b has 2");
+  EXPECT_THAT(run_program("score").err, HasSubstr("name a run's folder, or --tasks"));
+}
+
+TEST_F(ScoringCli, EqualSaysWhatDecidedAndHowBothWereRead) {
+  const auto same = run_program("equal '\\frac{1}{2}' 0.5");
+  EXPECT_EQ(same.exit_code, 0);
+  EXPECT_THAT(same.out, AllOf(HasSubstr("correct  by number"), HasSubstr("gold    (1/2)"),
+                              HasSubstr("answer  05/10")));
+  EXPECT_EQ(run_program("equal 1 2").exit_code, 1);
+  EXPECT_EQ(run_program("equal 1").exit_code, 2);
+  const std::string pairs = file("pairs.jsonl",
+                                 R"({"gold": "x^2-1", "pred": "(x-1) (x+1) ", "label": 1}
+{"gold": "2", "pred": "\\boxed{3}", "label": 1}
+)");
+  const auto result = run_program("equal --pairs " + pairs);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.out, AllOf(HasSubstr("pairs.jsonl:2  incorrect by number, label equal"),
+                                HasSubstr("2 pairs: 1 agree (50.00 %), 0 false correct, 1 false "
+                                          "incorrect, 0 unscored")));
+  EXPECT_EQ(run_program("equal --pairs " + file("bad.jsonl", "{}\n")).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace assay
