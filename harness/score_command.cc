@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "harness/audit.h"
 #include "harness/commands.h"
 #include "harness/completions.h"
 #include "harness/pipeline.h"
@@ -59,6 +60,13 @@ Result<Rescored> rescore(RunStore& store) {
   return result;
 }
 
+int audit_run(const std::string& folder) {
+  auto store = RunStore::open(folder, RunStore::Mode::kRead);
+  if (!store.ok()) return fail(store.error());
+  const Status status = print_audit(*store);
+  return status.ok() ? kExitDone : fail(status.error());
+}
+
 int rescore_run(const std::string& folder) {
   // Reading first: `score` must not make a run out of a mistyped folder.
   if (auto check = RunStore::open(folder, RunStore::Mode::kRead); !check.ok()) {
@@ -91,12 +99,15 @@ int score_completions(RunOptions options, const std::string& path) {
 void add_score_command(CLI::App& app, int* exit_code) {
   struct Options {
     std::string folder, completions;
+    bool audit = false;
     RunOptions run;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "score", "Score stored samples again, or completions that another program made");
   command->add_option("run", options->folder, "The run's folder");
+  command->add_flag("--audit", options->audit,
+                    "Only list the run's samples that a person should look at");
   command->add_option("--completions", options->completions,
                       "A JSONL file, a row a question: {id, completion: text or list}");
   command->add_option("--tasks,-t", options->run.tasks, "The suite of the completions")
@@ -110,10 +121,13 @@ void add_score_command(CLI::App& app, int* exit_code) {
   command->footer(
       "Examples:\n"
       "  assay score runs/builtin-arithmetic-1a2b3c4d\n"
+      "  assay score --audit runs/builtin-arithmetic-1a2b3c4d\n"
       "  assay score --tasks math500 --completions outputs.jsonl");
   command->callback([options, exit_code] {
     const bool given = !options->completions.empty();
-    if (given == !options->folder.empty()) {
+    if (options->audit && !options->folder.empty()) {
+      *exit_code = audit_run(options->folder);
+    } else if (given == !options->folder.empty()) {
       *exit_code = fail(Error{"score: name a run's folder, or --tasks and --completions"});
     } else {
       *exit_code = given ? score_completions(options->run, options->completions)

@@ -38,6 +38,24 @@ TEST_F(ScoringCli, CompletionsThatAssayDidNotMakeGetTheSameReportAndRun) {
   EXPECT_THAT(exported.out, HasSubstr("\\\\frac{52}{2}"));
 }
 
+TEST_F(ScoringCli, AnAuditListsWhatAPersonShouldLookAt) {
+  const std::string rows =
+      R"({"id": "arithmetic-000", "completion": ["The answer is 436.", "It is 4361."]})"
+      "\n"
+      R"({"id": "arithmetic-001", "completion": ["\\boxed{7}, no: \\boxed{26}", "\\boxed{9^{9^{9^9}}}"]})"
+      "\n";
+  ASSERT_EQ(run_program(score(file("o.jsonl", rows))).exit_code, 0);
+  const auto result = run_program("score --audit " + (folder_ / "run"));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(
+      result.out,
+      AllOf(HasSubstr("arithmetic arithmetic-000 #0: gold at the end, no answer taken"),
+            HasSubstr("arithmetic arithmetic-001 #0: boxes of more than one answer (correct by"),
+            HasSubstr("arithmetic arithmetic-001 #1: undecided (unscored by undecided)"),
+            HasSubstr("4 samples; boxes of more than one answer: 1; gold at the end, no answer "
+                      "taken: 1; undecided: 1")));
+}
+
 TEST_F(ScoringCli, AFileThatCannotBeScoredIsOneLineThatSaysWhy) {
   const auto expect = [&](const std::string& text, const std::string& message) {
     const auto result = run_program(score(file("x.jsonl", text)));
