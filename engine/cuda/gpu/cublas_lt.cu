@@ -1,10 +1,11 @@
 #include "engine/cuda/gpu/cublas_lt.h"
 
 #include <cublasLt.h>
-#include <dlfcn.h>
 
 #include <map>
 #include <utility>
+
+#include "engine/cuda/gpu/library.h"
 
 namespace assay {
 namespace {
@@ -26,31 +27,25 @@ struct Library {
   decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
 };
 
-template <typename Function>
-bool find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  return function != nullptr;
-}
-
 Result<Library> load() {
   const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-  void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+  DynamicLibrary library(name.c_str());
   Library found;
-  if (library == nullptr || !find(library, "cublasLtCreate", found.create) ||
-      !find(library, "cublasLtDestroy", found.destroy) ||
-      !find(library, "cublasLtMatmul", found.matmul) ||
-      !find(library, "cublasLtMatmulAlgoGetHeuristic", found.heuristic) ||
-      !find(library, "cublasLtMatmulDescCreate", found.desc_create) ||
-      !find(library, "cublasLtMatmulDescDestroy", found.desc_destroy) ||
-      !find(library, "cublasLtMatmulDescSetAttribute", found.desc_set) ||
-      !find(library, "cublasLtMatrixLayoutCreate", found.layout_create) ||
-      !find(library, "cublasLtMatrixLayoutDestroy", found.layout_destroy) ||
-      !find(library, "cublasLtMatmulPreferenceCreate", found.preference_create) ||
-      !find(library, "cublasLtMatmulPreferenceDestroy", found.preference_destroy) ||
-      !find(library, "cublasLtMatmulPreferenceSetAttribute", found.preference_set)) {
+  library.find("cublasLtCreate", found.create);
+  library.find("cublasLtDestroy", found.destroy);
+  library.find("cublasLtMatmul", found.matmul);
+  library.find("cublasLtMatmulAlgoGetHeuristic", found.heuristic);
+  library.find("cublasLtMatmulDescCreate", found.desc_create);
+  library.find("cublasLtMatmulDescDestroy", found.desc_destroy);
+  library.find("cublasLtMatmulDescSetAttribute", found.desc_set);
+  library.find("cublasLtMatrixLayoutCreate", found.layout_create);
+  library.find("cublasLtMatrixLayoutDestroy", found.layout_destroy);
+  library.find("cublasLtMatmulPreferenceCreate", found.preference_create);
+  library.find("cublasLtMatmulPreferenceDestroy", found.preference_destroy);
+  library.find("cublasLtMatmulPreferenceSetAttribute", found.preference_set);
+  if (!library.complete())
     return Error{"--gemm cublaslt: " + name +
                  " cannot be loaded; install NVIDIA's cuBLAS, or use --gemm kernel"};
-  }
   return found;
 }
 

@@ -1,12 +1,13 @@
 #include "engine/cuda/gpu/nccl_group.h"
 
 #if __has_include(<nccl.h>)
-#include <dlfcn.h>
 #include <nccl.h>
 
 #include <atomic>
 #include <numeric>
 #include <vector>
+
+#include "engine/cuda/gpu/library.h"
 
 namespace assay {
 namespace {
@@ -19,22 +20,16 @@ struct Library {
   decltype(&ncclGetErrorString) error_string = nullptr;
 };
 
-template <typename Function>
-bool find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  return function != nullptr;
-}
-
 Result<Library> load() {
-  void* library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
+  DynamicLibrary library("libnccl.so.2");
   Library found;
-  if (library == nullptr || !find(library, "ncclCommInitAll", found.init_all) ||
-      !find(library, "ncclAllGather", found.all_gather) ||
-      !find(library, "ncclCommAbort", found.abort) ||
-      !find(library, "ncclCommDestroy", found.destroy) ||
-      !find(library, "ncclGetErrorString", found.error_string)) {
+  library.find("ncclCommInitAll", found.init_all);
+  library.find("ncclAllGather", found.all_gather);
+  library.find("ncclCommAbort", found.abort);
+  library.find("ncclCommDestroy", found.destroy);
+  library.find("ncclGetErrorString", found.error_string);
+  if (!library.complete())
     return Error{"--tensor-parallel: libnccl.so.2 cannot be loaded; install NVIDIA's NCCL"};
-  }
   return found;
 }
 
