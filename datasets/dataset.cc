@@ -1,7 +1,9 @@
 #include "datasets/dataset.h"
 
 #include <fmt/format.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <set>
 
 #include "datasets/manifest.h"
@@ -14,14 +16,44 @@
 namespace assay {
 namespace {
 
-// Strings as they are; numbers and booleans as JSON prints them.
+// Strings as they are; numbers and booleans as JSON prints them; a list of texts as options, a line
+// each: "A. …".
 Result<std::string> field_text(const Json& row, const std::string& field,
                                const std::string& place) {
   const auto found = row.find(field);
   if (found == row.end()) return Error{fmt::format("{}: field \"{}\" is missing", place, field)};
   if (found->is_string()) return found->get<std::string>();
   if (found->is_number() || found->is_boolean()) return found->dump();
-  return Error{fmt::format("{}: field \"{}\" must be text or a number", place, field)};
+  const bool texts = found->is_array() && found->size() <= 26 &&
+                     std::all_of(found->begin(), found->end(),
+                                 [](const Json& each) { return each.is_string(); });
+  if (!texts) {
+    return Error{fmt::format("{}: field \"{}\" must be text, a number or a list of texts", place,
+                             field)};
+  }
+  std::string options;
+  for (size_t i = 0; i < found->size(); ++i) {
+    options += fmt::format("{}{}. {}", i == 0 ? "" : "\n", static_cast<char>('A' + i),
+                           (*found)[i].get<std::string>());
+  }
+  return options;
+}
+
+// What is in a file, unpacked if its name ends in .gz.
+Result<std::string> unpacked(const std::string& path, std::string_view bytes) {
+  if (!path.ends_with(".gz")) return std::string(bytes);
+  constexpr size_t kMostBytes = size_t{4} << 30;
+  const gzFile file = gzopen(path.c_str(), "rb");
+  if (file == nullptr) return Error{path + ": cannot be opened"};
+  std::string text, part(size_t{1} << 20, '\0');
+  int count = 0;
+  while ((count = gzread(file, part.data(), static_cast<unsigned>(part.size()))) > 0 &&
+         text.size() < kMostBytes) {
+    text.append(part, 0, static_cast<size_t>(count));
+  }
+  gzclose(file);
+  if (count != 0) return Error{path + ": is no whole .gz file; get it again"};
+  return text;
 }
 
 Result<Item> read_item(const DatasetSpec& spec, std::string_view line, const std::string& place,
@@ -68,7 +100,8 @@ Result<Dataset> load_dataset(const DatasetSpec& spec, const std::string& data_fo
   Dataset dataset;
   ASSAY_TRY(dataset.path, locate(spec, data_folder));
   ASSAY_TRY(const MappedFile file, MappedFile::open(dataset.path));
-  std::string_view rest = file.bytes();
+  ASSAY_TRY(const std::string text, unpacked(dataset.path, file.bytes()));
+  std::string_view rest = text;
   std::set<std::string> ids;
   for (int line_number = 1; !rest.empty(); ++line_number) {
     const size_t end = rest.find('\n');

@@ -12,7 +12,7 @@ namespace assay {
 // What to read; a suite's "data" and where --data points.
 struct DatasetSpec {
   std::string suite;
-  std::string file;      // relative, e.g. "math500/test.jsonl"
+  std::string file;      // relative, e.g. "math500/test.jsonl"; .gz is unpacked
   bool in_tree = false;  // under assay's own datasets/
   std::string id_field;  // empty: the line number
   std::string gold_field;

@@ -48,26 +48,28 @@ std::optional<std::string_view> answer_part(std::string_view text, bool opens_th
   return end == std::string_view::npos ? text : text.substr(end + kEnd.size());
 }
 
-Verdict BoxedScorer::score(const Item& item, const Completion& completion) const {
+Verdict unanswered(const Completion& completion) {
   Verdict verdict;
   if (completion.finish_reason == FinishReason::kError) {
     verdict.rule = "no_completion";
     verdict.detail = completion.error;
-    return verdict;
-  }
-  verdict.correctness = Correctness::kIncorrect;
-  if (completion.finish_reason == FinishReason::kLength) {
+  } else if (completion.finish_reason == FinishReason::kLength) {
+    verdict.correctness = Correctness::kIncorrect;
     verdict.rule = "truncated";
     verdict.detail = "cut by the token limit";
-    return verdict;
-  }
-  const auto part = answer_part(completion.text, completion.opens_thought);
-  if (!part) {
+  } else if (!answer_part(completion.text, completion.opens_thought)) {
+    verdict.correctness = Correctness::kIncorrect;
     verdict.rule = "thought_not_closed";
     verdict.detail = "no </think>, so no answer";
-    return verdict;
   }
-  const auto boxed = last_boxed(*part);
+  return verdict;
+}
+
+Verdict BoxedScorer::score(const Item& item, const Completion& completion) const {
+  Verdict verdict = unanswered(completion);
+  if (!verdict.rule.empty()) return verdict;
+  verdict.correctness = Correctness::kIncorrect;
+  const auto boxed = last_boxed(*answer_part(completion.text, completion.opens_thought));
   if (!boxed) {
     verdict.rule = "no_box";
     verdict.detail = "no balanced \\boxed{} after the thought";

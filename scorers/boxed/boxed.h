@@ -16,6 +16,10 @@ std::optional<std::string> last_boxed(std::string_view text);
 // never ended. `opens_thought`: the prompt ended inside <think>.
 std::optional<std::string_view> answer_part(std::string_view text, bool opens_thought);
 
+// What can be said of a completion before it is read: an engine's error, a cut, a thought that
+// never ended. Without a rule if it is to be read.
+Verdict unanswered(const Completion& completion);
+
 class BoxedScorer : public Scorer {
  public:
   std::string id() const override { return "boxed/2"; }

@@ -63,8 +63,9 @@ TEST_F(DatasetFile, EveryMistakeNamesFileAndLine) {
   EXPECT_THAT(error_of(good_ + "\n{\"problem\": \n"), HasSubstr("test.jsonl:2: not valid JSON"));
   EXPECT_THAT(error_of(good_ + "\n\n" + R"({"problem": "p", "unique_id": "b"})"),
               HasSubstr("test.jsonl:3: field \"answer\" is missing"));
-  EXPECT_THAT(error_of(R"({"problem": [1], "answer": "1", "unique_id": "a"})"),
-              HasSubstr("test.jsonl:1: field \"problem\" must be text or a number"));
+  EXPECT_THAT(
+      error_of(R"({"problem": [1], "answer": "1", "unique_id": "a"})"),
+      HasSubstr("test.jsonl:1: field \"problem\" must be text, a number or a list of texts"));
   EXPECT_THAT(error_of(good_ + "\n" + good_), HasSubstr("test.jsonl:2: id \"a\" stands twice"));
   EXPECT_THAT(error_of(R"({"problem": "p", "answer": " ", "unique_id": "a"})"),
               HasSubstr("field \"answer\" is empty"));

@@ -235,8 +235,8 @@ TEST_F(Cli, AConfigFileHoldsAnyFlagAndTheCommandLineWins) {
   ASSERT_OK(
       write_file_atomically(folder_ / "c.json", R"({"model": "builtin", "tasks": ["arithmetic:3"],
       "limit": 4, "top_p": 0.9, "max-tokens": 40, "stop": ["zzz", "yyy"]})"));
-  const auto other =
-      run_program("run --config " + (folder_ / "c.json") + " --tasks aime24 --dry-run");
+  const auto other = run_program("run --config " + (folder_ / "c.json") +
+                                 " --tasks aime24 --dry-run --data " + (folder_ / "none"));
   EXPECT_THAT(other.err, AllOf(HasSubstr("aime24"), Not(HasSubstr("arithmetic"))));
   const auto result =
       run_program("run --config " + (folder_ / "c.json") + " --limit 2 -o " + (folder_ / "r"));
