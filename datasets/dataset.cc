@@ -24,12 +24,12 @@ Result<std::string> field_text(const Json& row, const std::string& field,
   if (found == row.end()) return Error{fmt::format("{}: field \"{}\" is missing", place, field)};
   if (found->is_string()) return found->get<std::string>();
   if (found->is_number() || found->is_boolean()) return found->dump();
-  const bool texts = found->is_array() && found->size() <= 26 &&
-                     std::all_of(found->begin(), found->end(),
-                                 [](const Json& each) { return each.is_string(); });
+  const bool texts =
+      found->is_array() && found->size() <= 26 &&
+      std::all_of(found->begin(), found->end(), [](const Json& each) { return each.is_string(); });
   if (!texts) {
-    return Error{fmt::format("{}: field \"{}\" must be text, a number or a list of texts", place,
-                             field)};
+    return Error{
+        fmt::format("{}: field \"{}\" must be text, a number or a list of texts", place, field)};
   }
   std::string options;
   for (size_t i = 0; i < found->size(); ++i) {

@@ -11,7 +11,8 @@ namespace assay {
 Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
   if (name == "boxed") return std::unique_ptr<Scorer>(std::make_unique<BoxedScorer>());
   if (name == "choice") return std::unique_ptr<Scorer>(std::make_unique<ChoiceScorer>());
-  return Error{fmt::format("there is no scorer {}; there are boxed and choice", quote_for_message(name))};
+  return Error{
+      fmt::format("there is no scorer {}; there are boxed and choice", quote_for_message(name))};
 }
 
 }  // namespace assay

@@ -169,7 +169,8 @@ enum math_answer math_compare_rational(struct math_program a, struct math_progra
   rational_init(&stack, (a_depth > b_depth ? a_depth : b_depth) + 2, variables);
   enum math_answer answer = MATH_UNKNOWN;
   if (rational_run(&stack, a) && rational_run(&stack, b)) {
-    answer = fmpz_mpoly_q_equal(stack.at, stack.at + 1, stack.context) ? MATH_EQUAL : MATH_DIFFERENT;
+    answer =
+        fmpz_mpoly_q_equal(stack.at, stack.at + 1, stack.context) ? MATH_EQUAL : MATH_DIFFERENT;
   }
   rational_clear(&stack);
   return answer;
@@ -289,8 +290,8 @@ static void ball_run(struct math_program program, acb_ptr stack, const long* val
   }
 }
 
-enum math_answer math_compare_balls(struct math_program a, struct math_program b, const long* values,
-                                    int variables, long precision) {
+enum math_answer math_compare_balls(struct math_program a, struct math_program b,
+                                    const long* values, int variables, long precision) {
   (void)variables;
   const int a_depth = depth_of(a), b_depth = depth_of(b);
   if (a_depth < 0 || b_depth < 0) return MATH_UNKNOWN;
