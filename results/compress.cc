@@ -49,7 +49,7 @@ Result<std::vector<int32_t>> decompress_token_ids(std::string_view bytes,
                                                   const std::string& place) {
   ASSAY_TRY(const std::string raw, zstd_decompress(bytes, place));
   std::vector<int32_t> ids(raw.size() / sizeof(int32_t));
-  std::memcpy(ids.data(), raw.data(), ids.size() * sizeof(int32_t));
+  if (!ids.empty()) std::memcpy(ids.data(), raw.data(), ids.size() * sizeof(int32_t));
   return ids;
 }
 
