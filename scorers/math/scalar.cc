@@ -37,9 +37,11 @@ bool plain_number(const Expr& e, std::string& text) {
 
 // 1/0 is no value.
 bool divides_by_zero(const Expr& e) {
-  if (e.kind == Kind::kDiv && e.args[1].kind == Kind::kNumber &&
-      e.args[1].text.find_first_not_of("0/1") == std::string::npos && e.args[1].text[0] == '0') {
-    return true;
+  if (e.kind == Kind::kDiv && e.args[1].kind == Kind::kNumber) {
+    const std::string& divisor = e.args[1].text;  // "01/10" is a tenth
+    if (divisor.substr(0, divisor.find('/')).find_first_not_of('0') == std::string::npos) {
+      return true;
+    }
   }
   return std::any_of(e.args.begin(), e.args.end(), divides_by_zero);
 }
