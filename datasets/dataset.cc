@@ -1,12 +1,14 @@
 #include "datasets/dataset.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <set>
 
+#include "datasets/examples.h"
 #include "datasets/manifest.h"
+#include "datasets/rows.h"
+#include "harness/base/boxed.h"
 #include "harness/base/file.h"
 #include "harness/base/hash.h"
 #include "harness/base/json.h"
@@ -16,117 +18,215 @@
 namespace assay {
 namespace {
 
-// Strings as they are; numbers and booleans as JSON prints them; a list of texts as options, a line
-// each: "A. …".
-Result<std::string> field_text(const Json& row, const std::string& field,
-                               const std::string& place) {
-  const auto found = row.find(field);
-  if (found == row.end()) return Error{fmt::format("{}: field \"{}\" is missing", place, field)};
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_number() || found->is_boolean()) return found->dump();
-  const bool texts =
-      found->is_array() && found->size() <= 26 &&
-      std::all_of(found->begin(), found->end(), [](const Json& each) { return each.is_string(); });
-  if (!texts) {
-    return Error{
-        fmt::format("{}: field \"{}\" must be text, a number or a list of texts", place, field)};
+// Strings as they are; everything else as JSON prints it. "a/0/b" is a field within the row's.
+Result<std::string> field_text(const Row& row, const std::string& field) {
+  const Json* value = &row.fields;
+  for (const std::string& part : split(field, '/')) {
+    if (value->is_object() && value->contains(part)) {
+      value = &(*value)[part];
+      continue;
+    }
+    const bool number = part.size() == 1 && part[0] >= '0' && part[0] <= '9';
+    if (!value->is_array() || !number || static_cast<size_t>(part[0] - '0') >= value->size()) {
+      return Error{fmt::format("{}: field \"{}\" is missing", row.place, field)};
+    }
+    value = &(*value)[static_cast<size_t>(part[0] - '0')];
   }
-  std::string options;
-  for (size_t i = 0; i < found->size(); ++i) {
-    options += fmt::format("{}{}. {}", i == 0 ? "" : "\n", static_cast<char>('A' + i),
-                           (*found)[i].get<std::string>());
+  return value->is_string() ? value->get<std::string>() : dump_json(*value);
+}
+
+Result<std::vector<std::string>> options_of(const DataSpec& spec, const Row& row) {
+  std::vector<std::string> options;
+  if (spec.options.size() == 1) {
+    const std::string& field = spec.options.front();
+    if (!row.fields.contains(field)) {
+      return Error{fmt::format("{}: field \"{}\" is missing", row.place, field)};
+    }
+    ASSAY_TRY(options,
+              text_list(row.fields[field], fmt::format("{}: field \"{}\"", row.place, field)));
+  } else {
+    for (const std::string& field : spec.options) {
+      ASSAY_TRY(std::string option, field_text(row, field));
+      options.emplace_back(trim(option));
+    }
+  }
+  if (options.size() < 2 || options.size() > 26) {
+    return Error{
+        fmt::format("{}: has {} options; there must be 2 to 26", row.place, options.size())};
   }
   return options;
 }
 
-// What is in a file, unpacked if its name ends in .gz.
-Result<std::string> unpacked(const std::string& path, std::string_view bytes) {
-  if (!path.ends_with(".gz")) return std::string(bytes);
-  constexpr size_t kMostBytes = size_t{4} << 30;
-  const gzFile file = gzopen(path.c_str(), "rb");
-  if (file == nullptr) return Error{path + ": cannot be opened"};
-  std::string text, part(size_t{1} << 20, '\0');
-  int count = 0;
-  while ((count = gzread(file, part.data(), static_cast<unsigned>(part.size()))) > 0 &&
-         text.size() < kMostBytes) {
-    text.append(part, 0, static_cast<size_t>(count));
+Result<std::string> gold_of(const DataSpec& spec, const Row& row, size_t options) {
+  if (spec.gold == GoldKind::kFirst) return std::string("A");
+  ASSAY_TRY(std::string gold, field_text(row, spec.gold_field));
+  if (spec.gold == GoldKind::kLastBox) {
+    const auto box = last_boxed(gold);
+    if (!box) {
+      return Error{fmt::format("{}: field \"{}\" has no \\boxed{{}}", row.place, spec.gold_field)};
+    }
+    gold = *box;
+  } else if (spec.gold == GoldKind::kIndex) {
+    const bool number =
+        !gold.empty() && gold.size() <= 2 &&
+        std::all_of(gold.begin(), gold.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!number || static_cast<size_t>(std::stoi(gold)) >= options) {
+      return Error{fmt::format("{}: field \"{}\" must be the number of an option, from 0 to {}",
+                               row.place, spec.gold_field, options - 1)};
+    }
+    gold = std::string(1, static_cast<char>('A' + std::stoi(gold)));
   }
-  gzclose(file);
-  if (count != 0) return Error{path + ": is no whole .gz file; get it again"};
-  return text;
+  if (trim(gold).empty()) {
+    return Error{fmt::format("{}: field \"{}\" is empty", row.place, spec.gold_field)};
+  }
+  return gold;
 }
 
-Result<Item> read_item(const DatasetSpec& spec, std::string_view line, const std::string& place,
-                       int line_number) {
-  ASSAY_TRY(const Json row, parse_json(line, place));
-  if (!row.is_object()) return Error{place + ": must be a JSON object"};
+Result<Item> read_item(const DataSpec& spec, const std::string& group, const Row& row) {
   Item item;
   item.suite = spec.suite;
   if (spec.id_field.empty()) {
-    item.id = std::to_string(line_number);
+    item.id = std::to_string(row.number);
   } else {
-    ASSAY_TRY(item.id, field_text(row, spec.id_field, place));
+    ASSAY_TRY(item.id, field_text(row, spec.id_field));
   }
-  ASSAY_TRY(item.gold, field_text(row, spec.gold_field, place));
-  if (trim(item.gold).empty()) {
-    return Error{fmt::format("{}: field \"{}\" is empty", place, spec.gold_field)};
+  if (!group.empty()) item.id = group + "/" + item.id;
+  std::vector<std::string> options;
+  if (!spec.options.empty()) {
+    ASSAY_TRY(options, options_of(spec, row));
   }
+  ASSAY_TRY(item.gold, gold_of(spec, row, options.size()));
   for (const std::string& field : spec.fields) {
-    ASSAY_TRY(item.fields[field], field_text(row, field, place));
+    ASSAY_TRY(item.fields[field], field_text(row, field));
+  }
+  if (!options.empty()) item.fields["options"] = dump_json(Json(options));
+  if (spec.shuffle_options) item.fields["option_order"] = "by item and sample";
+  if (!group.empty()) item.fields["group"] = group;
+  if (group.empty() && !spec.group_field.empty()) {
+    ASSAY_TRY(item.fields["group"], field_text(row, spec.group_field));
   }
   return item;
 }
 
-Result<std::string> locate(const DatasetSpec& spec, const std::string& data_folder) {
-  if (spec.in_tree) return find_resource("datasets/" + spec.file);
+Result<std::string> locate(const DataSpec& spec, const std::string& file,
+                           const std::string& data_folder) {
+  if (spec.in_tree) return find_resource("datasets/" + file);
   if (data_folder.empty()) {
     return Error{
         fmt::format("{}: needs the file {}; name the folder that holds it with --data DIR "
                     "or ASSAY_DATA",
-                    spec.suite, spec.file)};
+                    spec.suite, file)};
   }
-  const std::string path = data_folder + "/" + spec.file;
+  const std::string path = data_folder + "/" + file;
   if (file_exists(path)) return path;
-  ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(spec.file));
+  ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(file));
+  const std::string hash =
+      entry.sha256.empty() ? "" : fmt::format(", sha256 {}…", entry.sha256.substr(0, 12));
   return Error{
-      fmt::format("{}: not there; {} needs it (from {}, sha256 {}…). Name the folder that "
+      fmt::format("{}: not there; {} needs it (from {}{}). Name the folder that "
                   "holds {} with --data DIR or ASSAY_DATA",
-                  path, spec.suite, entry.url, entry.sha256.substr(0, 12), spec.file)};
+                  path, spec.suite, entry.url, hash, file)};
+}
+
+std::string with_group(const std::string& file, const std::string& group) {
+  return replace_all(file, "{group}", group);
+}
+
+// One file: where it is, what is in it and whether it is the one that the suite is defined on.
+struct DataFile {
+  std::string path, text, sha256;
+  bool sample = false;
+};
+
+Result<DataFile> read_data_file(const DataSpec& spec, const std::string& file,
+                                const std::string& data_folder) {
+  DataFile data;
+  ASSAY_TRY(data.path, locate(spec, file, data_folder));
+  ASSAY_TRY(const MappedFile mapped, MappedFile::open(data.path));
+  ASSAY_TRY(data.text, unpacked(data.path, mapped.bytes()));
+  data.sha256 = sha256_hex(mapped.bytes());
+  return data;
+}
+
+// After the rows: a broken one says more about a damaged file than its hash does.
+Status check_data_file(const DataSpec& spec, const std::string& file, size_t records,
+                       DataFile& data) {
+  ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(file));
+  data.sample = !spec.in_tree && data.sha256 == entry.sample_sha256;
+  if (data.sample) return {};
+  if (entry.sha256.empty()) {
+    if (records == static_cast<size_t>(entry.records)) return {};
+    return Error{
+        fmt::format("{}: is not the file that {} is defined on: it has {} records, that "
+                    "one has {}; get it again from {}",
+                    data.path, spec.suite, records, entry.records, entry.url)};
+  }
+  if (data.sha256 == entry.sha256) return {};
+  return Error{fmt::format(
+      "{}: is not the file that {} is defined on: its sha256 is {}…, "
+      "datasets/manifest.json has {}…; get it again from {}",
+      data.path, spec.suite, data.sha256.substr(0, 12), entry.sha256.substr(0, 12), entry.url)};
+}
+
+// Adds {{examples}} to the items from `first` on.
+Status add_examples(const DataSpec& spec, const std::string& group, const std::string& data_folder,
+                    size_t first, Dataset& dataset, std::string& hashes) {
+  const std::string file = with_group(spec.examples.file, group);
+  ASSAY_TRY(DataFile data, read_data_file(spec, file, data_folder));
+  std::map<std::string, std::string> known;  // by what the examples depend on
+  for (size_t i = first; i < dataset.items.size(); ++i) {
+    Item& item = dataset.items[i];
+    const std::string key = spec.examples.key.empty() ? "" : item.fields[spec.examples.of];
+    if (!known.contains(key)) {
+      ASSAY_TRY(known[key], examples_for(spec.examples, item, data.text, data.path));
+    }
+    item.fields["examples"] = known[key];
+  }
+  ASSAY_TRY_STATUS(check_data_file(spec, file, 0, data));
+  hashes += data.sha256;
+  return {};
 }
 
 }  // namespace
 
-Result<Dataset> load_dataset(const DatasetSpec& spec, const std::string& data_folder) {
+bool data_is_there(const DataSpec& spec, const std::string& data_folder) {
+  if (spec.in_tree) return true;
+  if (data_folder.empty()) return false;
+  const auto there = [&](const std::string& group) {
+    return file_exists(data_folder + "/" + with_group(spec.file, group));
+  };
+  if (spec.groups.empty()) return there("");
+  return std::all_of(spec.groups.begin(), spec.groups.end(), there);
+}
+
+Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folder) {
   Dataset dataset;
-  ASSAY_TRY(dataset.path, locate(spec, data_folder));
-  ASSAY_TRY(const MappedFile file, MappedFile::open(dataset.path));
-  ASSAY_TRY(const std::string text, unpacked(dataset.path, file.bytes()));
-  std::string_view rest = text;
+  std::string hashes;
   std::set<std::string> ids;
-  for (int line_number = 1; !rest.empty(); ++line_number) {
-    const size_t end = rest.find('\n');
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    if (trim(line).empty()) continue;
-    const std::string place = fmt::format("{}:{}", dataset.path, line_number);
-    ASSAY_TRY(Item item, read_item(spec, line, place, line_number));
-    if (!ids.insert(item.id).second) {
-      return Error{fmt::format("{}: id {} stands twice", place, quote_for_message(item.id))};
+  const std::vector<std::string> groups =
+      spec.groups.empty() ? std::vector<std::string>{""} : spec.groups;
+  for (const std::string& group : groups) {
+    const std::string file = with_group(spec.file, group);
+    ASSAY_TRY(DataFile data, read_data_file(spec, file, data_folder));
+    ASSAY_TRY(const std::vector<Row> rows, read_rows(spec, data.text, data.path));
+    const size_t first = dataset.items.size();
+    for (const Row& row : rows) {
+      ASSAY_TRY(Item item, read_item(spec, group, row));
+      if (!ids.insert(item.id).second) {
+        return Error{fmt::format("{}: id {} stands twice", row.place, quote_for_message(item.id))};
+      }
+      dataset.items.push_back(std::move(item));
     }
-    dataset.items.push_back(std::move(item));
+    if (rows.empty()) return Error{data.path + ": holds no questions"};
+    ASSAY_TRY_STATUS(check_data_file(spec, file, rows.size(), data));
+    if (dataset.path.empty()) dataset.path = data.path;
+    dataset.sample = dataset.sample || data.sample || spec.partial;
+    hashes += data.sha256;
+    if (!spec.examples.file.empty()) {
+      ASSAY_TRY_STATUS(add_examples(spec, group, data_folder, first, dataset, hashes));
+    }
   }
-  if (dataset.items.empty()) return Error{dataset.path + ": holds no questions"};
-  // After the lines: a broken one says more about a damaged file than its hash does.
-  dataset.sha256 = sha256_hex(file.bytes());
-  ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(spec.file));
-  dataset.sample = !spec.in_tree && dataset.sha256 == entry.sample_sha256;
-  if (dataset.sha256 != entry.sha256 && !dataset.sample) {
-    return Error{
-        fmt::format("{}: is not the file that {} is defined on: its sha256 is {}…, "
-                    "datasets/manifest.json has {}…; get it again from {}",
-                    dataset.path, spec.suite, dataset.sha256.substr(0, 12),
-                    entry.sha256.substr(0, 12), entry.url)};
-  }
+  dataset.sha256 = hashes.size() == 64 ? hashes : sha256_hex(hashes);
   return dataset;
 }
 

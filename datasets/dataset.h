@@ -1,34 +1,29 @@
-// Items of a suite from its data file, in the official layout.
+// Items of a suite from its data files, in the official layout.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "harness/base/data_spec.h"
 #include "harness/base/nouns.h"
 #include "harness/base/result.h"
 
 namespace assay {
 
-// What to read; a suite's "data" and where --data points.
-struct DatasetSpec {
-  std::string suite;
-  std::string file;      // relative, e.g. "math500/test.jsonl"; .gz is unpacked
-  bool in_tree = false;  // under assay's own datasets/
-  std::string id_field;  // empty: the line number
-  std::string gold_field;
-  std::vector<std::string> fields;
+struct Dataset {
+  std::vector<Item> items;  // in the order of groups and files
+  std::string path;         // of the first file
+  std::string sha256;       // of the file as stored; of several: of their hashes, joined
+  bool sample = false;  // assay's small self-written sample, or only a part of the official data
 };
 
-struct Dataset {
-  std::vector<Item> items;  // in the file's order
-  std::string path;
-  std::string sha256;   // of the file as stored
-  bool sample = false;  // assay's small self-written sample, not the official data
-};
+// Whether all files of the spec are in the folder (or in the tree).
+bool data_is_there(const DataSpec& spec, const std::string& data_folder);
 
 // `data_folder` is what --data or ASSAY_DATA name; may be empty when the file is in the tree. A
-// missing file says how to get it; a file whose SHA-256 is not in datasets/manifest.json, a broken
-// line, a missing field or an id that stands twice is an error with file and line.
-Result<Dataset> load_dataset(const DatasetSpec& spec, const std::string& data_folder);
+// missing file says how to get it; a file whose SHA-256 is not in datasets/manifest.json (or, where
+// that one is not known, whose number of records is another), a broken row, a missing field or an
+// id that stands twice is an error with file and row. Each item's group is its field "group".
+Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folder);
 
 }  // namespace assay

@@ -21,10 +21,10 @@ Result<ManifestEntry> find_manifest_entry(const std::string& file) {
     if (entry.file != file) continue;
     ASSAY_TRY(entry.url, reader.text("url"));
     ASSAY_TRY(entry.licence, reader.text("licence"));
-    ASSAY_TRY(entry.sha256, reader.text("sha256"));
+    ASSAY_TRY(entry.sha256, reader.text_or("sha256", ""));
     ASSAY_TRY(entry.sample_sha256, reader.text_or("sample_sha256", ""));
     reader.any("fields");
-    reader.any("records");
+    ASSAY_TRY(entry.records, reader.integer_or("records", 0));
     ASSAY_TRY_STATUS(reader.no_other_keys());
     return entry;
   }

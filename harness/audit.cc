@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <map>
 
+#include "harness/base/boxed.h"
 #include "harness/base/text.h"
-#include "scorers/boxed/boxed.h"
+#include "scorers/answer.h"
 #include "scorers/math/equal.h"
 
 namespace assay {

@@ -44,11 +44,14 @@ struct TokenCounts {
 TokenCounts count_tokens(const Task& task, const JobSource::Prompts& prompts) {
   TokenCounts counts;
   for (const Item& item : task.items) {
-    const auto tokens =
-        static_cast<int64_t>(prompts.at({task.suite.name, item.id})->token_ids.size());
     ++counts.questions;
-    counts.prompt_tokens += tokens;
-    counts.longest_prompt = std::max(counts.longest_prompt, tokens);
+    std::set<const Prompt*> counted;
+    for (const auto& prompt : prompts.at({task.suite.name, item.id})) {
+      if (!counted.insert(prompt.get()).second) continue;
+      const auto tokens = static_cast<int64_t>(prompt->token_ids.size());
+      counts.prompt_tokens += tokens;
+      counts.longest_prompt = std::max(counts.longest_prompt, tokens);
+    }
   }
   counts.samples = counts.questions * task.num_samples;
   counts.most_tokens = counts.samples * task.sampling->max_tokens;
@@ -64,7 +67,7 @@ Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
   uint64_t kv_cache_bytes = 0;
   for (const Task& task : tasks) {
     const Item& first = task.items.front();
-    const Prompt& prompt = *prompts.at({task.suite.name, first.id});
+    const Prompt& prompt = *prompts.at({task.suite.name, first.id}).front();
     const TokenCounts counts = count_tokens(task, prompts);
     most_tokens += counts.most_tokens;
     const SamplingParams& sampling = *task.sampling;
@@ -94,11 +97,15 @@ Status print_dry_run(const RunOptions& options, const std::vector<Task>& tasks,
   ASSAY_TRY_STATUS(local->generate(source, sink, stop));
   const double elapsed_s = monotonic_s() - started_s;
   const double rate = static_cast<double>(local->stats().generated_tokens) / elapsed_s;
-  fmt::print(
-      "estimate: {:.0f} tokens/s in a trial of {} tokens, so at most {} for the job; less when "
-      "answers are shorter than max-tokens\n",
-      rate, with_commas(local->stats().generated_tokens),
-      format_duration(static_cast<double>(most_tokens) / std::max(rate, 1e-9)));
+  if (local->stats().generated_tokens == 0) {
+    fmt::print("estimate: none, as no prompt of the trial fits into the model's context\n");
+  } else {
+    fmt::print(
+        "estimate: {:.0f} tokens/s in a trial of {} tokens, so at most {} for the job; less when "
+        "answers are shorter than max-tokens\n",
+        rate, with_commas(local->stats().generated_tokens),
+        format_duration(static_cast<double>(most_tokens) / std::max(rate, 1e-9)));
+  }
   const uint64_t sum = local->weights_bytes() + kv_cache_bytes + local->logits_bytes();
   fmt::print(
       "memory: {} when all samples reach max-tokens (weights {}, KV cache {} of at most {}, logits "

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <numeric>
 #include <set>
 
 #include "datasets/dataset.h"
@@ -65,10 +67,15 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   if (!options.stop.empty()) sampling->stop = options.stop;
   ASSAY_TRY_STATUS(check_sampling(*sampling));
   task.sampling = sampling;
-  ASSAY_TRY(std::unique_ptr<Scorer> scorer, make_scorer(suite.scorer));
+  task.scorer_name =
+      options.grader == "default" ? suite.scorer : suite.scorer + ":" + options.grader;
+  ASSAY_TRY(std::unique_ptr<Scorer> scorer, make_scorer(task.scorer_name));
   task.scorer = std::move(scorer);
-  const DatasetSpec spec = {suite.name,          suite.data.file,       suite.data.in_tree,
-                            suite.data.id_field, suite.data.gold_field, suite.data.fields};
+  const auto there = std::find_if(suite.data.begin(), suite.data.end(), [&](const DataSpec& spec) {
+    return data_is_there(spec, options.data);
+  });
+  const DataSpec& spec = there == suite.data.end() ? suite.data.front() : *there;
+  task.shuffle_options = spec.shuffle_options;
   ASSAY_TRY(Dataset dataset, load_dataset(spec, options.data));
   task.items = std::move(dataset.items);
   if (options.limit && static_cast<size_t>(*options.limit) < task.items.size()) {
@@ -80,9 +87,61 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   return task;
 }
 
+// "all" and composites as the suites that they stand for; a component that is named on its own, or
+// that there is no suite for, is not added.
+Result<std::vector<std::string>> expanded(const std::vector<std::string>& tasks,
+                                          std::vector<Suite>& composites) {
+  ASSAY_TRY(const std::vector<std::string> known, suite_names());
+  std::vector<std::string> given, texts, from_composites;
+  for (const std::string& text : tasks) {
+    if (text == "all") {
+      given.insert(given.end(), known.begin(), known.end());
+    } else {
+      given.push_back(text);
+    }
+  }
+  std::set<std::string> named;
+  for (const std::string& text : given) {
+    ASSAY_TRY(const auto parsed, parse_task(text));
+    ASSAY_TRY(Suite suite, find_suite(parsed.first));
+    if (suite.components.empty()) {
+      texts.push_back(text);
+      named.insert(suite.name);
+      continue;
+    }
+    if (parsed.second > 0) {
+      return Error{
+          fmt::format("--tasks {}: is a composite; give its components their samples, as "
+                      "in {},{}:8",
+                      text, suite.name, suite.components.front().suite)};
+    }
+    for (const Component& component : suite.components) from_composites.push_back(component.suite);
+    composites.push_back(std::move(suite));
+  }
+  for (const std::string& name : from_composites) {
+    const bool there = std::find(known.begin(), known.end(), name) != known.end();
+    if (there && named.insert(name).second) texts.push_back(name);
+  }
+  return texts;
+}
+
+// 0 … n−1, samples of one prompt one after the other.
+std::vector<int> together(const std::vector<std::shared_ptr<const Prompt>>& prompts, int n) {
+  std::vector<int> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  if (prompts.size() == 1) return order;
+  std::map<const Prompt*, int> first;
+  for (int i = 0; i < n; ++i) first.try_emplace(prompts[static_cast<size_t>(i)].get(), i);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return first[prompts[static_cast<size_t>(a)].get()] <
+           first[prompts[static_cast<size_t>(b)].get()];
+  });
+  return order;
+}
+
 }  // namespace
 
-Result<std::vector<Task>> load_tasks(const RunOptions& options) {
+Result<Job> load_job(const RunOptions& options) {
   if (options.num_samples && *options.num_samples < 1) {
     return Error{fmt::format("--num-samples {}: must be at least 1", *options.num_samples)};
   }
@@ -93,16 +152,17 @@ Result<std::vector<Task>> load_tasks(const RunOptions& options) {
     return Error{fmt::format("--first-sample {}: must be at least 0", options.first_sample)};
   }
   if (options.tasks.empty()) return Error{"--tasks: name a suite; `assay suites` lists them"};
-  std::vector<Task> tasks;
+  Job job;
+  ASSAY_TRY(const std::vector<std::string> texts, expanded(options.tasks, job.composites));
   std::set<std::string> names;
-  for (const std::string& text : options.tasks) {
+  for (const std::string& text : texts) {
     ASSAY_TRY(Task task, load_task(text, options));
     if (!names.insert(task.suite.name).second) {
       return Error{fmt::format("--tasks: {} stands twice", task.suite.name)};
     }
-    tasks.push_back(std::move(task));
+    job.tasks.push_back(std::move(task));
   }
-  return tasks;
+  return job;
 }
 
 JobSource::JobSource(const std::vector<Task>& tasks, const Prompts& prompts, uint64_t seed,
@@ -118,16 +178,19 @@ std::optional<Request> JobSource::next() {
       sample_ = 0;
       continue;
     }
-    if (sample_ >= task.num_samples) {
+    const Item& item = task.items[item_];
+    const auto& prompts = prompts_.at({task.suite.name, item.id});
+    if (sample_ == 0) order_ = together(prompts, task.num_samples);
+    if (sample_ >= order_.size()) {
       ++item_;
       sample_ = 0;
       continue;
     }
-    const Item& item = task.items[item_];
+    const int offset = order_[sample_++];
     Request request;
-    request.id = {task.suite.name, item.id, task.first_sample + sample_++};
+    request.id = {task.suite.name, item.id, task.first_sample + offset};
     if (present_.contains(request.id)) continue;
-    request.prompt = prompts_.at({task.suite.name, item.id});
+    request.prompt = prompts.size() == 1 ? prompts.front() : prompts[static_cast<size_t>(offset)];
     request.sampling = task.sampling;
     request.key = stream_key(seed_, task.suite.name, item.id);
     return request;

@@ -21,21 +21,30 @@ struct Task {
   Suite suite;
   std::vector<Item> items;  // after --limit
   std::string data_path, data_sha256;
-  bool sample_data = false;
+  bool sample_data = false, shuffle_options = false;
   int num_samples = 0, first_sample = 0;
   std::shared_ptr<const SamplingParams> sampling;
+  std::string scorer_name;  // with the grader
   std::shared_ptr<const Scorer> scorer;
 };
 
-// Suites, data and sampling of every task that the options name. All input is checked here, before
-// a model is loaded.
-Result<std::vector<Task>> load_tasks(const RunOptions& options);
+struct Job {
+  std::vector<Task> tasks;
+  std::vector<Suite>
+      composites;  // whose components are among the tasks, as far as there are suites
+};
+
+// Suites, data and sampling of every task that the options name; "all" names every suite. All input
+// is checked here, before a model is loaded.
+Result<Job> load_job(const RunOptions& options);
 
 // The requests of a job that are not in `present`: task by task, item by item.
 class JobSource : public RequestSource {
  public:
-  // `prompts`: by suite and item id.
-  using Prompts = std::map<std::pair<std::string, std::string>, std::shared_ptr<const Prompt>>;
+  // By suite and item id: one prompt for all samples, or, where options are shuffled, one for each
+  // of the task's samples (those that are equal are shared).
+  using Prompts =
+      std::map<std::pair<std::string, std::string>, std::vector<std::shared_ptr<const Prompt>>>;
   JobSource(const std::vector<Task>& tasks, const Prompts& prompts, uint64_t seed,
             const std::set<SampleId>& present);
   std::optional<Request> next() override;
@@ -45,8 +54,8 @@ class JobSource : public RequestSource {
   const Prompts& prompts_;
   uint64_t seed_;
   const std::set<SampleId>& present_;
-  size_t task_ = 0, item_ = 0;
-  int sample_ = 0;
+  size_t task_ = 0, item_ = 0, sample_ = 0;
+  std::vector<int> order_;  // of the item's samples, so that those of a prompt stand together
 };
 
 }  // namespace assay

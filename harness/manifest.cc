@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <set>
 
@@ -15,20 +16,30 @@ namespace {
 
 OrderedJson task_identity(const Task& task) {
   const SamplingParams& sampling = *task.sampling;
-  return {{"suite", task.suite.name},
-          {"suite_version", task.suite.version},
-          {"suite_sha256", task.suite.sha256},
-          {"data_sha256", task.data_sha256},
-          {"scorer", task.suite.scorer},
-          {"questions", task.items.size()},
-          {"num_samples", task.num_samples},
-          {"first_sample", task.first_sample},
-          {"temperature", sampling.temperature},
-          {"top_p", sampling.top_p},
-          {"top_k", sampling.top_k},
-          {"min_p", sampling.min_p},
-          {"max_tokens", sampling.max_tokens},
-          {"stop", sampling.stop}};
+  OrderedJson json = {{"suite", task.suite.name},
+                      {"suite_version", task.suite.version},
+                      {"suite_sha256", task.suite.sha256},
+                      {"data_sha256", task.data_sha256},
+                      {"scorer", task.scorer_name},
+                      {"questions", task.items.size()},
+                      {"num_samples", task.num_samples},
+                      {"first_sample", task.first_sample},
+                      {"temperature", sampling.temperature},
+                      {"top_p", sampling.top_p},
+                      {"top_k", sampling.top_k},
+                      {"min_p", sampling.min_p},
+                      {"max_tokens", sampling.max_tokens},
+                      {"stop", sampling.stop}};
+  const Suite& suite = task.suite;
+  if (std::find(suite.metrics.begin(), suite.metrics.end(), "macro") != suite.metrics.end()) {
+    json["macro"] = true;
+  }
+  if (!suite.chance.empty()) json["chance"] = suite.chance;
+  for (const Measure& measure : suite.measures) {
+    json["measures"].push_back(
+        {{"name", measure.name}, {"of", measure.of}, {"per", measure.per}, {"unit", measure.unit}});
+  }
+  return json;
 }
 
 // The model's name is for reading; renaming a file makes no other run.
@@ -40,7 +51,7 @@ OrderedJson without_name(OrderedJson identity) {
 }  // namespace
 
 OrderedJson make_manifest(const RunOptions& options, const std::vector<Task>& tasks,
-                          const ModelUnderTest& model) {
+                          const std::vector<Suite>& composites, const ModelUnderTest& model) {
   OrderedJson identity;
   identity["model"] = model.identity();
   identity["seed"] = options.seed;
@@ -49,6 +60,13 @@ OrderedJson make_manifest(const RunOptions& options, const std::vector<Task>& ta
   for (const Task& task : tasks) {
     list.push_back(task_identity(task));
     if (task.sample_data) identity["sample_data"] = true;
+  }
+  for (const Suite& composite : composites) {
+    OrderedJson entry = {{"name", composite.name}, {"version", composite.version}};
+    for (const Component& component : composite.components) {
+      entry["components"].push_back({{"suite", component.suite}, {"weight", component.weight}});
+    }
+    identity["composites"].push_back(std::move(entry));
   }
   const BuildInfo build = build_info();
   const auto isa = cpu_isa_name(options.cpu_isa);

@@ -12,7 +12,7 @@
 namespace assay {
 
 OrderedJson make_manifest(const RunOptions& options, const std::vector<Task>& tasks,
-                          const ModelUnderTest& model);
+                          const std::vector<Suite>& composites, const ModelUnderTest& model);
 
 // Lines "tasks/0/temperature: 0.6 there, 0.7 now" for what makes two identities different runs;
 // empty when a run can go on. A model's name may change, its hashes may not.

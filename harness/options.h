@@ -16,7 +16,8 @@ struct RunOptions {
   std::optional<int> num_samples, limit, max_tokens, top_k;
   std::optional<double> temperature, top_p, min_p;
   std::vector<std::string> stop;
-  std::string think = "auto";  // auto, on, off; see render_prompt
+  std::string grader = "default";  // default, strict or official; see make_scorer
+  std::string think = "auto";      // auto, on, off; see render_prompt
   int first_sample = 0;
   uint64_t seed = 0;
   int threads = 0;  // 0: one for each core

@@ -13,12 +13,12 @@ bool knows_thoughts(const LocalModel& model) {
 }
 
 Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
-                             Thinking thinking) {
+                             int sample_index, Thinking thinking) {
   const bool think = suite.think && (thinking == Thinking::kOn ||
                                      (thinking == Thinking::kAuto && knows_thoughts(model)));
   const Tokenizer& tokenizer = model.tokenizer;
   const std::string bos = tokenizer.token_text(tokenizer.bos());
-  const std::string user = render_user_prompt(suite, item);
+  const std::string user = render_user_prompt(suite, item, sample_index);
   Prompt prompt;
   bool add_bos = false;
   if (model.chat_template) {

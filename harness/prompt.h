@@ -19,6 +19,6 @@ bool knows_thoughts(const LocalModel& model);
 // one already: kAuto does so for models that know thoughts (another would never close one, and so
 // never answer), kOn for all, kOff for none. BOS stands once, wherever it comes from.
 Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
-                             Thinking thinking);
+                             int sample_index, Thinking thinking);
 
 }  // namespace assay

@@ -53,23 +53,38 @@ Status check_machine_options(const RunOptions& options) {
   return {};
 }
 
+// One prompt, or one for each sample where options are shuffled; equal ones are one object.
+Result<std::vector<std::shared_ptr<const Prompt>>> prompts_of(const Task& task, const Item& item,
+                                                              const ModelUnderTest& model) {
+  std::vector<std::shared_ptr<const Prompt>> prompts;
+  std::map<std::string, std::shared_ptr<const Prompt>> by_text;
+  for (int i = 0; i < (task.shuffle_options ? task.num_samples : 1); ++i) {
+    ASSAY_TRY(Prompt prompt, model.prompt(task.suite, item, task.first_sample + i));
+    auto& shared = by_text[prompt.text];
+    if (!shared) shared = std::make_shared<const Prompt>(std::move(prompt));
+    prompts.push_back(shared);
+  }
+  return prompts;
+}
+
 Result<PreparedRun> prepare(const RunOptions& options) {
   PreparedRun run;
   ASSAY_TRY_STATUS(check_machine_options(options));
-  ASSAY_TRY(run.tasks, load_tasks(options));
+  ASSAY_TRY(Job job, load_job(options));
+  run.tasks = std::move(job.tasks);
   ASSAY_TRY(run.model, open_model(options));
   for (const Task& task : run.tasks) {
     for (const Item& item : task.items) {
-      ASSAY_TRY(Prompt prompt, run.model->prompt(task.suite, item));
+      ASSAY_TRY(auto prompts, prompts_of(task, item, *run.model));
       StoredItem stored;
       stored.item = item;
       stored.ordinal = static_cast<int>(run.items.size());
-      stored.prompt = prompt;
+      stored.prompt = *prompts.front();
       run.items.push_back(std::move(stored));
-      run.prompts[{task.suite.name, item.id}] = std::make_shared<const Prompt>(std::move(prompt));
+      run.prompts[{task.suite.name, item.id}] = std::move(prompts);
     }
   }
-  run.manifest = make_manifest(options, run.tasks, *run.model);
+  run.manifest = make_manifest(options, run.tasks, job.composites, *run.model);
   return run;
 }
 
@@ -187,6 +202,13 @@ void add_run_command(CLI::App& app, int* exit_code) {
   command
       ->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
       ->delimiter(',');
+  command
+      ->add_option(
+          "--grader", o.grader,
+          "default; strict: answers equal as written (no rounding, percent, ratio); guess: "
+          "a letter by hash where none is found, as MMLU-Pro's script does")
+      ->capture_default_str()
+      ->multi_option_policy(last);
   command->add_option("--num-samples,-n,--repeats,--epochs", o.num_samples, "Samples a question")
       ->multi_option_policy(last);
   command->add_option("--limit,-l", o.limit, "Only the first questions of each suite")

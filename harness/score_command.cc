@@ -112,6 +112,8 @@ void add_score_command(CLI::App& app, int* exit_code) {
                       "A JSONL file, a row a question: {id, completion: text or list}");
   command->add_option("--tasks,-t", options->run.tasks, "The suite of the completions")
       ->delimiter(',');
+  command->add_option("--grader", options->run.grader, "default, strict or official; see assay run")
+      ->capture_default_str();
   command->add_option("--num-samples,-n", options->run.num_samples,
                       "The first completions of each question (default: all)");
   command->add_option("--limit,-l", options->run.limit, "Only the first questions of the suite");

@@ -75,17 +75,114 @@ double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& sa
   return winners == 0 ? 0 : correct / winners;
 }
 
+namespace {
+
+// Mean and standard errors of the questions' pass@1.
+GroupScore score_of(const std::vector<const std::vector<SampleOutcome>*>& questions) {
+  GroupScore score;
+  double sum = 0, sum_of_squares = 0, sampling_variance = 0;
+  for (const auto* samples : questions) {
+    const Counts counts = count(*samples);
+    if (counts.scored == 0) continue;
+    ++score.questions;
+    const double p = static_cast<double>(counts.correct) / counts.scored;
+    sum += p;
+    sum_of_squares += p * p;
+    if (counts.scored > 1) sampling_variance += p * (1 - p) / (counts.scored - 1);
+  }
+  if (score.questions == 0) return score;
+  const double q = score.questions;
+  score.pass_at_1 = sum / q;
+  score.sampling_se = std::sqrt(sampling_variance) / q;
+  if (score.questions > 1) {
+    const double variance = (sum_of_squares - sum * sum / q) / (q - 1);
+    score.question_se = std::sqrt(std::max(0.0, variance) / q);
+  }
+  return score;
+}
+
+// A mean over groups, each weighing the same.
+struct GroupMean {
+  double sum = 0, variance = 0;
+  int groups = 0;
+  void add(double value, double se) {
+    sum += value;
+    variance += se * se;
+    ++groups;
+  }
+  std::optional<Measured> mean(const char* name) const {
+    if (groups == 0) return std::nullopt;
+    return Measured{{name, "", "", "percent"}, groups, sum / groups, std::sqrt(variance) / groups};
+  }
+};
+
+void add_groups(const std::vector<std::vector<SampleOutcome>>& questions,
+                const SummaryOptions& options, SuiteSummary& summary) {
+  std::map<std::string, std::vector<const std::vector<SampleOutcome>*>> by_group;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    by_group[i < options.groups.size() ? options.groups[i] : ""].push_back(&questions[i]);
+  }
+  GroupMean macro, normalised;
+  for (const auto& [group, members] : by_group) {
+    const GroupScore score = score_of(members);
+    if (!group.empty()) summary.groups[group] = score;
+    if (score.questions == 0) continue;
+    macro.add(score.pass_at_1, score.question_se);
+    auto chance = options.chance.find(group);
+    if (chance == options.chance.end()) chance = options.chance.find("");
+    if (chance == options.chance.end()) continue;
+    const double room = 1 - chance->second;
+    const double above = score.pass_at_1 - chance->second;
+    normalised.add(std::max(0.0, above) / room, above > 0 ? score.question_se / room : 0);
+  }
+  if (options.macro) summary.macro = macro.mean("macro");
+  if (!options.chance.empty()) summary.normalised = normalised.mean("normalised");
+}
+
+Measured measured(const Measure& measure,
+                  const std::vector<std::vector<SampleOutcome>>& questions) {
+  Measured out{measure, 0, 0, 0};
+  std::vector<std::pair<double, double>> sums;  // of each question: of and per
+  double of_total = 0, per_total = 0;
+  for (const auto& samples : questions) {
+    double of = 0, per = 0;
+    for (const SampleOutcome& sample : samples) {
+      const auto value = sample.values.find(measure.of);
+      const auto base = measure.per.empty() ? sample.values.end() : sample.values.find(measure.per);
+      if (value == sample.values.end()) continue;
+      if (!measure.per.empty() && base == sample.values.end()) continue;
+      ++out.samples;
+      of += value->second;
+      per += measure.per.empty() ? 1 : base->second;
+    }
+    if (per == 0) continue;
+    sums.emplace_back(of, per);
+    of_total += of;
+    per_total += per;
+  }
+  if (per_total == 0) return out;
+  out.value = of_total / per_total;
+  const double n = static_cast<double>(sums.size());
+  double squares = 0;
+  for (const auto& [of, per] : sums) squares += (of - out.value * per) * (of - out.value * per);
+  if (n > 1) out.question_se = std::sqrt(squares * n / (n - 1)) / per_total;
+  return out;
+}
+
+}  // namespace
+
 SuiteSummary summarize(const std::string& suite, int num_samples,
                        const std::vector<std::vector<SampleOutcome>>& questions,
-                       const SameAnswer& same_answer) {
+                       const SameAnswer& same_answer, const SummaryOptions& options) {
   SuiteSummary summary;
   summary.suite = suite;
   summary.num_samples = num_samples;
   summary.questions = static_cast<int>(questions.size());
   int smallest = num_samples;
-  double sum = 0, sum_of_squares = 0, sampling_variance = 0, truncated = 0, unanswered = 0;
-  int scored_questions = 0;
+  double truncated = 0, unanswered = 0;
+  std::vector<const std::vector<SampleOutcome>*> all;
   for (const auto& samples : questions) {
+    all.push_back(&samples);
     const Counts counts = count(samples);
     for (const SampleOutcome& sample : samples) {
       truncated += sample.truncated ? 1 : 0;
@@ -94,26 +191,22 @@ SuiteSummary summarize(const std::string& suite, int num_samples,
     }
     summary.samples += static_cast<int64_t>(samples.size());
     summary.unscored += static_cast<int64_t>(samples.size()) - counts.scored;
-    if (counts.scored == 0) continue;
-    ++scored_questions;
-    smallest = std::min(smallest, counts.scored);
-    const double p = static_cast<double>(counts.correct) / counts.scored;
-    sum += p;
-    sum_of_squares += p * p;
-    if (counts.scored > 1) sampling_variance += p * (1 - p) / (counts.scored - 1);
+    if (counts.scored > 0) smallest = std::min(smallest, counts.scored);
   }
   const double total = static_cast<double>(std::max<int64_t>(1, summary.samples));
   summary.truncation_rate = truncated / total;
   summary.no_answer_rate = unanswered / total;
   summary.mean_tokens = static_cast<double>(summary.completion_tokens) / total;
-  if (scored_questions == 0) return summary;
-  const double q = scored_questions;
-  summary.pass_at_1 = sum / q;
-  summary.sampling_se = std::sqrt(sampling_variance) / q;
-  if (scored_questions > 1) {
-    const double variance = (sum_of_squares - sum * sum / q) / (q - 1);
-    summary.question_se = std::sqrt(std::max(0.0, variance) / q);
+  const GroupScore score = score_of(all);
+  if (score.questions == 0) return summary;
+  add_groups(questions, options, summary);
+  for (const Measure& measure : options.measures) {
+    summary.measures.push_back(measured(measure, questions));
   }
+  const double q = score.questions;
+  summary.pass_at_1 = score.pass_at_1;
+  summary.sampling_se = score.sampling_se;
+  summary.question_se = score.question_se;
   for (const int k : shown_k(smallest)) {
     double mean = 0;
     for (const auto& samples : questions) {

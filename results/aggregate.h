@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "harness/base/measure.h"
 #include "harness/base/nouns.h"
 
 namespace assay {
@@ -20,6 +22,28 @@ struct SampleOutcome {
   bool has_answer = false;
   std::string answer;
   int completion_tokens = 0;
+  std::map<std::string, double> values;
+};
+
+// The questions of one group: a subject, a task, a domain.
+struct GroupScore {
+  int questions = 0;
+  double pass_at_1 = 0, sampling_se = 0, question_se = 0;
+};
+
+struct Measured {
+  Measure measure;
+  int64_t samples = 0;  // that have the value
+  double value = 0;
+  double question_se = 0;  // of new questions; for a ratio by linearization (Cochran 1977, 6.4)
+};
+
+// What a suite reports beside its scores.
+struct SummaryOptions {
+  std::vector<std::string> groups;       // of each question; empty: the suite has none
+  bool macro = false;                    // the mean of groups is a score of the suite
+  std::map<std::string, double> chance;  // by group, "" for all others; see normalised
+  std::vector<Measure> measures;
 };
 
 // All rates are in [0, 1].
@@ -39,6 +63,13 @@ struct SuiteSummary {
   // Majority vote of all n answers, by equivalence class; ties are shared evenly; samples without
   // an answer do not vote.
   double cons_at_n = 0;
+  std::map<std::string, GroupScore> groups;
+  // The mean of the groups' pass@1, each group weighing the same.
+  std::optional<Measured> macro;
+  // The mean over groups of max(0, (p − chance)/(1 − chance)), in the groups whose chance is known
+  // (without groups: of the suite): the scale of the Open LLM Leaderboard v2.
+  std::optional<Measured> normalised;
+  std::vector<Measured> measures;
   double truncation_rate = 0;
   double no_answer_rate = 0;
   double mean_tokens = 0;  // completion tokens a sample
@@ -54,6 +85,6 @@ double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& sa
 // `questions`: the outcomes of each question, in the run's order.
 SuiteSummary summarize(const std::string& suite, int num_samples,
                        const std::vector<std::vector<SampleOutcome>>& questions,
-                       const SameAnswer& same_answer);
+                       const SameAnswer& same_answer, const SummaryOptions& options = {});
 
 }  // namespace assay

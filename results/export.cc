@@ -27,6 +27,7 @@ Status export_jsonl(RunStore& store, std::ostream& out) {
     line["gold"] = golds[{completion.id.suite, completion.id.item_id}];
     line["rule"] = verdict.rule;
     line["detail"] = verdict.detail;
+    if (!verdict.values.empty()) line["values"] = verdict.values;
     line["scorer"] = record.scorer;
     out << dump_json(line) << '\n';
     if (!out) return Error{"standard output: cannot write; is the disk full or the pipe closed?"};

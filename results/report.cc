@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "harness/base/text.h"
@@ -44,15 +45,108 @@ std::string format_pass_at_k(const SuiteSummary& summary) {
   return out;
 }
 
+std::string format_measured(const std::string& suite, const Measured& measured) {
+  const double scale = measured.measure.unit == "percent" ? 100 : 1;
+  const int digits = measured.measure.unit == "percent" ? 1 : 2;
+  return fmt::format("  {}: {} {:.{}f} ± {:.2f}\n", suite, measured.measure.name,
+                     scale * measured.value, digits, scale * measured.question_se);
+}
+
+std::string format_groups(const SuiteSummary& summary) {
+  if (summary.groups.size() < 2) return {};
+  std::vector<Row> rows = {{"  group", {"questions", "pass@1", "± questions"}}};
+  for (const auto& [group, score] : summary.groups) {
+    rows.push_back({"  " + group,
+                    {std::to_string(score.questions), percent(score.pass_at_1),
+                     fmt::format("{:.2f}", 100 * score.question_se)}});
+  }
+  return format_table(rows);
+}
+
+std::string format_composite(const CompositeScore& composite) {
+  std::vector<std::string> present, missing;
+  for (const CompositeScore::Part& part : composite.parts) {
+    if (part.present) {
+      present.push_back(
+          fmt::format("{} {} × {:.3f}", part.suite, percent(part.value), part.weight));
+    } else {
+      missing.push_back(part.suite);
+    }
+  }
+  if (!composite.complete) {
+    return fmt::format("  {}: no index, for want of {}; there are {}\n", composite.name,
+                       join(missing, ", "), present.empty() ? "none" : join(present, " + "));
+  }
+  return fmt::format("  {}: {} ± {:.2f} sampling ± {:.2f} questions = {}\n", composite.name,
+                     percent(composite.value), 100 * composite.sampling_se,
+                     100 * composite.question_se, join(present, " + "));
+}
+
+OrderedJson measured_json(const Measured& measured) {
+  return {{"name", measured.measure.name},
+          {"unit", measured.measure.unit},
+          {"samples", measured.samples},
+          {"value", measured.value},
+          {"question_se", measured.question_se}};
+}
+
 }  // namespace
 
 std::vector<PlannedSuite> planned_suites(const OrderedJson& manifest) {
   std::vector<PlannedSuite> planned;
   for (const OrderedJson& task : manifest.at("identity").at("tasks")) {
-    planned.push_back({task.at("suite").get<std::string>(), task.at("scorer").get<std::string>(),
-                       task.at("num_samples").get<int>(), task.at("first_sample").get<int>()});
+    PlannedSuite plan;
+    plan.suite = task.at("suite").get<std::string>();
+    plan.scorer = task.at("scorer").get<std::string>();
+    plan.num_samples = task.at("num_samples").get<int>();
+    plan.first_sample = task.at("first_sample").get<int>();
+    plan.macro = task.value("macro", false);
+    if (task.contains("chance")) {
+      plan.chance = task["chance"].get<std::map<std::string, double>>();
+    }
+    for (const OrderedJson& measure : task.value("measures", OrderedJson::array())) {
+      plan.measures.push_back(
+          {measure.at("name"), measure.at("of"), measure.at("per"), measure.at("unit")});
+    }
+    planned.push_back(std::move(plan));
   }
   return planned;
+}
+
+// The composites that the manifest names, from the suites' pass@1 (its macro average where that is
+// the suite's score).
+std::vector<CompositeScore> composite_scores(const OrderedJson& manifest,
+                                             const std::vector<SuiteSummary>& suites) {
+  std::vector<CompositeScore> scores;
+  for (const OrderedJson& json :
+       manifest.at("identity").value("composites", OrderedJson::array())) {
+    CompositeScore score;
+    score.name = json.at("name").get<std::string>();
+    score.complete = true;
+    double sampling = 0, question = 0;
+    for (const OrderedJson& component : json.at("components")) {
+      CompositeScore::Part part;
+      part.suite = component.at("suite").get<std::string>();
+      part.weight = component.at("weight").get<double>();
+      const auto found = std::find_if(suites.begin(), suites.end(), [&](const SuiteSummary& suite) {
+        return suite.suite == part.suite;
+      });
+      part.present = found != suites.end();
+      score.complete = score.complete && part.present;
+      if (part.present) {
+        part.value = found->macro ? found->macro->value : found->pass_at_1;
+        const double se = found->macro ? found->macro->question_se : found->question_se;
+        score.value += part.weight * part.value;
+        sampling += std::pow(part.weight * found->sampling_se, 2);
+        question += std::pow(part.weight * se, 2);
+      }
+      score.parts.push_back(std::move(part));
+    }
+    score.sampling_se = std::sqrt(sampling);
+    score.question_se = std::sqrt(question);
+    scores.push_back(std::move(score));
+  }
+  return scores;
 }
 
 Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) {
@@ -75,13 +169,16 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
     const Completion& completion = record.completion;
     outcomes[{completion.id.suite, completion.id.item_id}].push_back(
         {record.verdict.correctness, completion.finish_reason == FinishReason::kLength,
-         record.verdict.has_answer, record.verdict.answer, tokens});
+         record.verdict.has_answer, record.verdict.answer, tokens, record.verdict.values});
     return {};
   }));
   for (const PlannedSuite& plan : planned) {
     std::vector<std::vector<SampleOutcome>> questions;
+    SummaryOptions options{{}, plan.macro, plan.chance, plan.measures};
     for (const StoredItem& stored : items) {
       if (stored.item.suite != plan.suite) continue;
+      const auto group = stored.item.fields.find("group");
+      options.groups.push_back(group == stored.item.fields.end() ? "" : group->second);
       auto& samples = outcomes[{plan.suite, stored.item.id}];
       const int present = static_cast<int>(samples.size());
       if (present < plan.num_samples) {
@@ -91,9 +188,15 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
       questions.push_back(std::move(samples));
     }
     ASSAY_TRY(const SameAnswer same_answer, same_answer_of(plan.scorer));
-    report.suites.push_back(summarize(plan.suite, plan.num_samples, questions, same_answer));
+    report.suites.push_back(
+        summarize(plan.suite, plan.num_samples, questions, same_answer, options));
   }
   if (items.empty()) return Error{store.folder() + ": holds no questions; run `assay run` again"};
+  try {
+    report.composites = composite_scores(*manifest, report.suites);
+  } catch (const OrderedJson::exception&) {
+    return Error{store.folder() + ": its manifest's composites are damaged"};
+  }
   return report;
 }
 
@@ -117,13 +220,20 @@ std::string format_report(const Report& report) {
   std::string out = fmt::format("model {}\n\n{}\n", report.model, format_table(rows));
   for (const SuiteSummary& summary : report.suites) {
     out += fmt::format("  {}: {}\n", summary.suite, format_pass_at_k(summary));
+    if (summary.macro) out += format_measured(summary.suite, *summary.macro);
+    if (summary.normalised) out += format_measured(summary.suite, *summary.normalised);
+    for (const Measured& measured : summary.measures) {
+      out += format_measured(summary.suite, measured);
+    }
+    out += format_groups(summary);
   }
+  for (const CompositeScore& composite : report.composites) out += format_composite(composite);
   for (const SuiteSummary& summary : report.suites) {
     if (summary.unscored == 0) continue;
     out += fmt::format("  {}: {} of {} samples could not be scored and are in no score\n",
                        summary.suite, summary.unscored, summary.samples);
   }
-  if (report.sample_data) out += "  (on assay's sample data, not on the official questions)\n";
+  if (report.sample_data) out += "  (on sample data: not all of the official questions)\n";
   const SessionStats& sessions = report.sessions;
   if (sessions.wall_s > 0) {
     out += fmt::format("\n  {} tokens in {}: {:.0f} tokens/s\n",
@@ -174,11 +284,37 @@ OrderedJson report_json(const Report& report, const OrderedJson& manifest) {
       if (k > 1) entry[fmt::format("pass@{}", k)] = value;
     }
     entry[fmt::format("cons@{}", summary.num_samples)] = summary.cons_at_n;
+    if (summary.macro) entry["macro"] = measured_json(*summary.macro);
+    if (summary.normalised) entry["normalised"] = measured_json(*summary.normalised);
+    for (const Measured& measured : summary.measures) {
+      entry["measures"].push_back(measured_json(measured));
+    }
+    for (const auto& [group, score] : summary.groups) {
+      entry["groups"][group] = {{"questions", score.questions},
+                                {"pass@1", score.pass_at_1},
+                                {"pass@1_sampling_se", score.sampling_se},
+                                {"pass@1_question_se", score.question_se}};
+    }
     entry["mean_tokens"] = summary.mean_tokens;
     entry["truncation_rate"] = summary.truncation_rate;
     entry["no_answer_rate"] = summary.no_answer_rate;
     entry["completion_tokens"] = summary.completion_tokens;
     suites.push_back(std::move(entry));
+  }
+  for (const CompositeScore& composite : report.composites) {
+    OrderedJson entry = {{"name", composite.name}};
+    for (const CompositeScore::Part& part : composite.parts) {
+      entry["components"].push_back(
+          {{"suite", part.suite},
+           {"weight", part.weight},
+           {"value", part.present ? OrderedJson(part.value) : OrderedJson()}});
+    }
+    if (composite.complete) {
+      entry["value"] = composite.value;
+      entry["sampling_se"] = composite.sampling_se;
+      entry["question_se"] = composite.question_se;
+    }
+    json["composites"].push_back(std::move(entry));
   }
   const SessionStats& sessions = report.sessions;
   json["generation"] = {{"wall_s", sessions.wall_s},

@@ -18,6 +18,23 @@ struct PlannedSuite {
   std::string scorer;
   int num_samples = 0;
   int first_sample = 0;
+  bool macro = false;
+  std::map<std::string, double> chance;
+  std::vector<Measure> measures;
+};
+
+// A composite's index, if all of its components are there.
+struct CompositeScore {
+  struct Part {
+    std::string suite;
+    double weight = 0;  // the weights of a composite sum to 1
+    bool present = false;
+    double value = 0;
+  };
+  std::string name;
+  std::vector<Part> parts;
+  bool complete = false;
+  double value = 0, sampling_se = 0, question_se = 0;
 };
 
 struct MissingSamples {
@@ -27,6 +44,7 @@ struct MissingSamples {
 
 struct Report {
   std::vector<SuiteSummary> suites;
+  std::vector<CompositeScore> composites;
   std::vector<MissingSamples> missing;  // when not empty, there are no scores
   SessionStats sessions;
   std::string model;

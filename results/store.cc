@@ -4,13 +4,15 @@
 #include <unistd.h>
 
 #include "harness/base/file.h"
+#include "harness/base/text.h"
 #include "results/compress.h"
 #include "results/sqlite.h"
 
 namespace assay {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+// 1 had no measured values.
+constexpr int kSchemaVersion = 2;
 
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -23,7 +25,8 @@ CREATE TABLE IF NOT EXISTS samples(
   token_ids BLOB NOT NULL, text BLOB NOT NULL, finish_reason TEXT NOT NULL,
   prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, opens_thought INTEGER NOT NULL, logprob REAL NOT NULL,
   error TEXT NOT NULL, verdict TEXT NOT NULL, answer TEXT, rule TEXT NOT NULL,
-  detail TEXT NOT NULL, scorer TEXT NOT NULL, PRIMARY KEY(suite, item_id, sample_index));
+  detail TEXT NOT NULL, scorer TEXT NOT NULL, measured TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(suite, item_id, sample_index));
 CREATE TABLE IF NOT EXISTS sessions(
   wall_s REAL NOT NULL, generated_tokens INTEGER NOT NULL, prefill_tokens INTEGER NOT NULL);
 )";
@@ -31,7 +34,7 @@ CREATE TABLE IF NOT EXISTS sessions(
 constexpr const char* kSelectSamples =
     "SELECT s.suite, s.item_id, s.sample_index, s.finish_reason, s.prompt_tokens, s.opens_thought, "
     "s.logprob, s.error, s.verdict, s.answer IS NOT NULL, s.answer, s.rule, s.detail, s.scorer, "
-    "s.completion_tokens, s.token_ids, s.text FROM samples s ";
+    "s.completion_tokens, s.token_ids, s.text, s.measured FROM samples s ";
 constexpr const char* kInRunOrder =
     "JOIN items i ON i.suite = s.suite AND i.item_id = s.item_id ORDER BY i.ordinal, "
     "s.sample_index";
@@ -56,11 +59,21 @@ Result<SampleRecord> read_record(const Statement& row, const std::string& place,
   verdict.rule = row.text(11);
   verdict.detail = row.text(12);
   record.scorer = row.text(13);
+  if (const std::string measured = row.text(17); !measured.empty()) {
+    ASSAY_TRY(const Json json, parse_json(measured, place));
+    for (const auto& [name, value] : json.items()) {
+      if (value.is_number()) verdict.values[name] = value.get<double>();
+    }
+  }
   if (with_text) {
     ASSAY_TRY(completion.token_ids, decompress_token_ids(row.text(15), place));
     ASSAY_TRY(completion.text, zstd_decompress(row.text(16), place));
   }
   return record;
+}
+
+std::string measured_text(const Verdict& verdict) {
+  return verdict.values.empty() ? std::string() : dump_json(Json(verdict.values));
 }
 
 }  // namespace
@@ -70,6 +83,7 @@ struct RunStore::State {
   FileLock lock;
   Database database;
   std::unique_ptr<Statement> insert_sample, find_sample;
+  std::string select_samples = kSelectSamples;
   bool in_transaction = false;
 
   Status begin() {
@@ -107,7 +121,15 @@ Result<RunStore> RunStore::open(const std::string& folder, Mode mode) {
   }
   Statement schema(state.database, "SELECT value FROM meta WHERE key = 'schema'");
   ASSAY_TRY(const bool known, schema.step());
-  if (!known || schema.text(0) != std::to_string(kSchemaVersion)) {
+  const std::string version = known ? schema.text(0) : "";
+  schema.reset();
+  if (version == "1" && mode == Mode::kWrite) {
+    ASSAY_TRY_STATUS(state.database.execute(
+        "BEGIN IMMEDIATE; ALTER TABLE samples ADD COLUMN measured TEXT NOT NULL DEFAULT '';"
+        "UPDATE meta SET value = '2' WHERE key = 'schema'; COMMIT"));
+  } else if (version == "1") {
+    state.select_samples = replace_all(kSelectSamples, "s.measured", "''");
+  } else if (version != std::to_string(kSchemaVersion)) {
     return Error{state.path + ": was written by another version of assay; use that one to read it"};
   }
   return store;
@@ -196,7 +218,7 @@ Status RunStore::insert(const Encoded& encoded) {
   if (!state_->insert_sample) {
     state_->insert_sample = std::make_unique<Statement>(
         state_->database,
-        "INSERT INTO samples VALUES(?1,?2,?3,?4,?5,?6,?7,?16,?8,?9,?10,?11,?12,?13,?14,?15)");
+        "INSERT INTO samples VALUES(?1,?2,?3,?4,?5,?6,?7,?16,?8,?9,?10,?11,?12,?13,?14,?15,?17)");
   }
   const Completion& completion = encoded.record.completion;
   const Verdict& verdict = encoded.record.verdict;
@@ -215,7 +237,8 @@ Status RunStore::insert(const Encoded& encoded) {
       .bind(13, verdict.rule)
       .bind(14, verdict.detail)
       .bind(15, encoded.record.scorer)
-      .bind(16, static_cast<int64_t>(completion.token_ids.size()));
+      .bind(16, static_cast<int64_t>(completion.token_ids.size()))
+      .bind(17, measured_text(verdict));
   if (verdict.has_answer) {
     insert.bind(12, verdict.answer);
   } else {
@@ -232,7 +255,7 @@ Status RunStore::commit() {
 }
 
 Status RunStore::for_each(const std::function<Status(const SampleRecord&)>& visit) {
-  const std::string sql = std::string(kSelectSamples) + kInRunOrder;
+  const std::string sql = state_->select_samples + kInRunOrder;
   Statement select(state_->database, sql.c_str());
   while (true) {
     ASSAY_TRY(const bool row, select.step());
@@ -243,7 +266,7 @@ Status RunStore::for_each(const std::function<Status(const SampleRecord&)>& visi
 }
 
 Status RunStore::for_each_verdict(const std::function<Status(const SampleRecord&, int)>& visit) {
-  const std::string sql = std::string(kSelectSamples) + kInRunOrder;
+  const std::string sql = state_->select_samples + kInRunOrder;
   Statement select(state_->database, sql.c_str());
   while (true) {
     ASSAY_TRY(const bool row, select.step());
@@ -256,7 +279,7 @@ Status RunStore::for_each_verdict(const std::function<Status(const SampleRecord&
 Result<std::optional<SampleRecord>> RunStore::find(const SampleId& id) {
   if (!state_->find_sample) {
     const std::string sql =
-        std::string(kSelectSamples) + "WHERE s.suite = ? AND s.item_id = ? AND s.sample_index = ?";
+        state_->select_samples + "WHERE s.suite = ? AND s.item_id = ? AND s.sample_index = ?";
     state_->find_sample = std::make_unique<Statement>(state_->database, sql.c_str());
   }
   Statement& select = *state_->find_sample;
@@ -274,15 +297,16 @@ Status RunStore::update_verdict(const SampleId& id, const Verdict& verdict,
                                 const std::string& scorer) {
   ASSAY_TRY_STATUS(state_->begin());
   Statement update(state_->database,
-                   "UPDATE samples SET verdict = ?, answer = ?, rule = ?, detail = ?, scorer = ? "
-                   "WHERE suite = ? AND item_id = ? AND sample_index = ?");
+                   "UPDATE samples SET verdict = ?, answer = ?, rule = ?, detail = ?, scorer = ?, "
+                   "measured = ? WHERE suite = ? AND item_id = ? AND sample_index = ?");
   update.bind(1, to_string(verdict.correctness))
       .bind(3, verdict.rule)
       .bind(4, verdict.detail)
       .bind(5, scorer)
-      .bind(6, id.suite)
-      .bind(7, id.item_id)
-      .bind(8, int64_t{id.sample_index});
+      .bind(6, measured_text(verdict))
+      .bind(7, id.suite)
+      .bind(8, id.item_id)
+      .bind(9, int64_t{id.sample_index});
   if (verdict.has_answer) update.bind(2, verdict.answer);
   return update.run();
 }

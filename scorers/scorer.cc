@@ -3,16 +3,31 @@
 #include <fmt/format.h>
 
 #include "harness/base/text.h"
+#include "scorers/bbh/bbh.h"
 #include "scorers/boxed/boxed.h"
 #include "scorers/choice/choice.h"
 
 namespace assay {
 
 Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
-  if (name == "boxed") return std::unique_ptr<Scorer>(std::make_unique<BoxedScorer>());
-  if (name == "choice") return std::unique_ptr<Scorer>(std::make_unique<ChoiceScorer>());
-  return Error{
-      fmt::format("there is no scorer {}; there are boxed and choice", quote_for_message(name))};
+  const size_t colon = name.find(':');
+  const std::string kind = name.substr(0, colon);
+  const std::string grader = colon == std::string::npos ? "default" : name.substr(colon + 1);
+  if (grader != "default" && grader != "strict" && grader != "official") {
+    return Error{
+        fmt::format("--grader {}: must be default, strict or official", quote_for_message(grader))};
+  }
+  const bool official = grader == "official";
+  std::unique_ptr<Scorer> scorer;
+  if (kind == "boxed") scorer = std::make_unique<BoxedScorer>(grader == "strict");
+  if (kind == "choice") scorer = std::make_unique<ChoiceScorer>(OptionLabels::kLetters, official);
+  if (kind == "choice_number") {
+    scorer = std::make_unique<ChoiceScorer>(OptionLabels::kNumbers, official);
+  }
+  if (kind == "bbh") scorer = std::make_unique<BbhScorer>();
+  if (scorer) return scorer;
+  return Error{fmt::format("there is no scorer {}; there are boxed, choice, choice_number and bbh",
+                           quote_for_message(kind))};
 }
 
 }  // namespace assay

@@ -4,47 +4,30 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
+#include <numeric>
 
 #include "harness/base/file.h"
 #include "harness/base/hash.h"
 #include "harness/base/json.h"
+#include "harness/base/option_order.h"
 #include "harness/base/resources.h"
 #include "harness/base/text.h"
+#include "suites/data.h"
 
 namespace assay {
 namespace {
 
-Result<std::vector<std::string>> strings_of(const Json& json, const JsonReader& reader,
-                                            const std::string& key) {
-  std::vector<std::string> out;
-  if (!json.is_array()) return reader.wrong(key, "a list of strings");
-  for (const Json& entry : json) {
-    if (!entry.is_string()) return reader.wrong(key, "a list of strings");
-    out.push_back(entry.get<std::string>());
-  }
-  return out;
-}
-
-Status read_data(const Json& json, const std::string& place, SuiteData& data) {
-  JsonReader reader(json, place);
-  ASSAY_TRY_STATUS(reader.must_be_object());
-  ASSAY_TRY(data.file, reader.text("file"));
-  ASSAY_TRY(data.in_tree, reader.boolean_or("in_tree", false));
-  ASSAY_TRY(data.format, reader.text("format"));
-  ASSAY_TRY(data.id_field, reader.text_or("id", ""));
-  ASSAY_TRY(data.gold_field, reader.text("gold"));
-  ASSAY_TRY(data.fields, strings_of(reader.any("fields"), reader, "fields"));
-  if (data.format != "jsonl") return reader.wrong("format", "\"jsonl\"");
-  return reader.no_other_keys();
-}
-
 // Every {{name}} of the prompt must be one of the data's fields.
-Status check_prompt(const std::string& prompt, const SuiteData& data, const JsonReader& reader) {
+Status check_prompt(const std::string& prompt, const DataSpec& data, const JsonReader& reader) {
   for (size_t at = prompt.find("{{"); at != std::string::npos; at = prompt.find("{{", at + 2)) {
     const size_t end = prompt.find("}}", at);
     const std::string name = prompt.substr(at + 2, end == std::string::npos ? end : end - at - 2);
-    if (std::find(data.fields.begin(), data.fields.end(), name) == data.fields.end()) {
+    const bool known =
+        std::find(data.fields.begin(), data.fields.end(), name) != data.fields.end() ||
+        (name == "options" && !data.options.empty()) ||
+        (name == "examples" && !data.examples.file.empty()) ||
+        (name == "group" && !(data.groups.empty() && data.group_field.empty()));
+    if (!known) {
       return reader.wrong("user",
                           fmt::format("a prompt whose {{{{…}}}} are in data.fields; {} is not",
                                       quote_for_message(name)));
@@ -60,8 +43,11 @@ Status read_prompt(const Json& json, const std::string& place, Suite& suite) {
   if (!reader.any("system").is_null()) {
     ASSAY_TRY(suite.system_prompt, reader.text("system"));
   }
+  ASSAY_TRY(suite.option_format, reader.text_or("option", "{letter}. {text}"));
   ASSAY_TRY(suite.think, reader.boolean_or("think", false));
-  ASSAY_TRY_STATUS(check_prompt(suite.user_prompt, suite.data, reader));
+  for (const DataSpec& data : suite.data) {
+    ASSAY_TRY_STATUS(check_prompt(suite.user_prompt, data, reader));
+  }
   return reader.no_other_keys();
 }
 
@@ -76,7 +62,7 @@ Status read_sampling(const Json& json, const std::string& place, Suite& suite) {
   ASSAY_TRY(const int64_t max_tokens, reader.integer("max_tokens"));
   ASSAY_TRY(const int64_t num_samples, reader.integer("num_samples"));
   if (reader.has("stop")) {
-    ASSAY_TRY(sampling.stop, strings_of(reader.any("stop"), reader, "stop"));
+    ASSAY_TRY(sampling.stop, read_texts(reader.any("stop"), reader, "stop"));
   }
   if (max_tokens < 1 || max_tokens > INT32_MAX) return reader.wrong("max_tokens", "at least 1");
   if (num_samples < 1 || num_samples > 1'000'000) return reader.wrong("num_samples", "at least 1");
@@ -104,15 +90,100 @@ Status read_published(const Json& json, const std::string& place, Suite& suite) 
 }
 
 Status read_metrics(const Json& json, const JsonReader& reader, Suite& suite) {
-  static const std::set<std::string> kKnown = {"pass@1", "pass@k", "cons@k"};
-  ASSAY_TRY(suite.metrics, strings_of(json, reader, "metrics"));
+  static const std::vector<std::string> kKnown = {"pass@1", "pass@k", "cons@k", "macro",
+                                                  "normalised"};
+  ASSAY_TRY(suite.metrics, read_texts(json, reader, "metrics"));
   for (const std::string& metric : suite.metrics) {
-    if (!kKnown.contains(metric)) {
-      return reader.wrong("metrics", fmt::format("of pass@1, pass@k, cons@k; {} is not",
+    if (std::find(kKnown.begin(), kKnown.end(), metric) == kKnown.end()) {
+      return reader.wrong("metrics", fmt::format("of {}; {} is not", join(kKnown, ", "),
                                                  quote_for_message(metric)));
+    }
+    if (metric == "normalised" && suite.chance.empty()) {
+      return reader.wrong("metrics", "without normalised where there is no \"chance\"");
     }
   }
   return {};
+}
+
+Status read_chance(const Json& json, const JsonReader& reader, Suite& suite) {
+  if (json.is_null()) return {};
+  const Json by_group = json.is_object() ? json : Json{{"", json}};
+  for (const auto& [group, value] : by_group.items()) {
+    if (!value.is_number() || value.get<double>() < 0 || value.get<double>() >= 1) {
+      return reader.wrong("chance", "at least 0 and below 1, or that by group");
+    }
+    suite.chance[group] = value.get<double>();
+  }
+  return {};
+}
+
+Status read_measures(const Json& json, const std::string& place, Suite& suite) {
+  if (json.is_null()) return {};
+  if (!json.is_array()) return Error{place + ": must be a list"};
+  for (size_t i = 0; i < json.size(); ++i) {
+    JsonReader reader(json[i], fmt::format("{}[{}]", place, i));
+    ASSAY_TRY_STATUS(reader.must_be_object());
+    Measure measure;
+    ASSAY_TRY(measure.name, reader.text("name"));
+    ASSAY_TRY(measure.of, reader.text("of"));
+    ASSAY_TRY(measure.per, reader.text_or("per", ""));
+    ASSAY_TRY(measure.unit, reader.text_or("unit", "percent"));
+    ASSAY_TRY_STATUS(reader.no_other_keys());
+    suite.measures.push_back(std::move(measure));
+  }
+  return {};
+}
+
+Status read_components(const Json& json, const std::string& place, Suite& suite) {
+  if (!json.is_array() || json.empty()) return Error{place + ": must be a list of suites"};
+  double sum = 0;
+  for (size_t i = 0; i < json.size(); ++i) {
+    JsonReader reader(json[i], fmt::format("{}[{}]", place, i));
+    ASSAY_TRY_STATUS(reader.must_be_object());
+    Component component;
+    ASSAY_TRY(component.suite, reader.text("suite"));
+    ASSAY_TRY(component.weight, reader.number("weight"));
+    if (!(component.weight > 0)) return reader.wrong("weight", "over 0");
+    ASSAY_TRY_STATUS(reader.no_other_keys());
+    sum += component.weight;
+    suite.components.push_back(std::move(component));
+  }
+  for (Component& component : suite.components) component.weight /= sum;
+  return {};
+}
+
+// What a suite of questions has and a composite has not.
+Status read_questions(JsonReader& reader, const std::string& path, Suite& suite) {
+  ASSAY_TRY(suite.data, read_data_specs(reader.any("data"), path + ": data", suite.name));
+  ASSAY_TRY_STATUS(read_prompt(reader.any("prompt"), path + ": prompt", suite));
+  ASSAY_TRY_STATUS(read_sampling(reader.any("sampling"), path + ": sampling", suite));
+  ASSAY_TRY(suite.scorer, reader.text("scorer"));
+  ASSAY_TRY_STATUS(read_chance(reader.any("chance"), reader, suite));
+  ASSAY_TRY_STATUS(read_metrics(reader.any("metrics"), reader, suite));
+  return read_measures(reader.any("measures"), path + ": measures", suite);
+}
+
+// One option after the other, in the sample's order.
+std::string options_text(const Suite& suite, const Item& item, int sample_index) {
+  const Json options = Json::parse(item.fields.at("options"), nullptr, false);
+  if (!options.is_array()) return item.fields.at("options");
+  const int n = static_cast<int>(options.size());
+  std::vector<int> order(options.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (item.fields.contains("option_order")) {
+    order = option_order(item.suite, item.id, sample_index, n);
+  }
+  std::string out;
+  for (int i = 0; i < n; ++i) {
+    std::string line =
+        replace_all(suite.option_format, "{letter}", std::string(1, static_cast<char>('A' + i)));
+    line = replace_all(std::move(line), "{number}", std::to_string(i + 1));
+    const Json& option = options[static_cast<size_t>(order[static_cast<size_t>(i)])];
+    out += (i == 0 ? "" : "\n") +
+           replace_all(std::move(line), "{text}",
+                       option.is_string() ? option.get<std::string>() : dump_json(option));
+  }
+  return out;
 }
 
 }  // namespace
@@ -132,11 +203,11 @@ Result<Suite> load_suite(const std::string& path) {
   suite.version = static_cast<int>(version);
   ASSAY_TRY(suite.title, reader.text("title"));
   ASSAY_TRY(suite.description, reader.text("description"));
-  ASSAY_TRY_STATUS(read_data(reader.any("data"), path + ": data", suite.data));
-  ASSAY_TRY_STATUS(read_prompt(reader.any("prompt"), path + ": prompt", suite));
-  ASSAY_TRY_STATUS(read_sampling(reader.any("sampling"), path + ": sampling", suite));
-  ASSAY_TRY(suite.scorer, reader.text("scorer"));
-  ASSAY_TRY_STATUS(read_metrics(reader.any("metrics"), reader, suite));
+  if (reader.has("components")) {
+    ASSAY_TRY_STATUS(read_components(reader.any("components"), path + ": components", suite));
+  } else {
+    ASSAY_TRY_STATUS(read_questions(reader, path, suite));
+  }
   ASSAY_TRY_STATUS(read_published(reader.any("published"), path + ": published", suite));
   ASSAY_TRY_STATUS(reader.no_other_keys());
   return suite;
@@ -166,7 +237,7 @@ Result<Suite> find_suite(const std::string& name) {
   return load_suite(folder + "/" + name + ".json");
 }
 
-std::string render_user_prompt(const Suite& suite, const Item& item) {
+std::string render_user_prompt(const Suite& suite, const Item& item, int sample_index) {
   std::string out;
   const std::string& prompt = suite.user_prompt;
   for (size_t at = 0; at < prompt.size();) {
@@ -174,7 +245,8 @@ std::string render_user_prompt(const Suite& suite, const Item& item) {
     out += prompt.substr(at, begin == std::string::npos ? begin : begin - at);
     if (begin == std::string::npos) break;
     const size_t end = prompt.find("}}", begin);
-    out += item.fields.at(prompt.substr(begin + 2, end - begin - 2));
+    const std::string field = prompt.substr(begin + 2, end - begin - 2);
+    out += field == "options" ? options_text(suite, item, sample_index) : item.fields.at(field);
     at = end + 2;
   }
   return out;

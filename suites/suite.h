@@ -5,57 +5,73 @@
 //   "name": "math500",                     file name without .json
 //   "version": 1,                          raised when a change can move scores
 //   "title": "MATH-500", "description": "…",
-//   "data": {
+//   "data": {                              or a list of such: the first whose files are there
 //     "file": "math500/test.jsonl",        under --data; with "in_tree": true under datasets/
-//     "format": "jsonl",
-//     "id": "unique_id",                   field names of the data set; without "id" the line
-//     number "gold": "answer", "fields": ["problem"]                what the prompt uses
+//     "partial": true,                     not all of the official questions
+//     "groups": ["a", …],                  "file" then holds {group}, and each has a file
+//     "format": "jsonl",                   jsonl, json, csv
+//     "rows": "examples",                  json: the key of the list; "inner": a list in each row
+//     "id": "unique_id",                   field names; without "id" the row's number. "a/0/b" is
+//     "group": "category",                 a field within fields and lists
+//     "gold": "answer",                    "gold_is": text, last_box, index, first (of the options)
+//     "options": ["choices"],              one field with a list, or one field an option
+//     "shuffle_options": true,             in an order by item and sample index
+//     "fields": ["problem"],               what the prompt and the scorer use
+//     "examples": {"file": …, "after": …} or {"file": …, "key": …, "of": …, "text": …, "rewrite":
+//                  [{"field", "pattern", "replacement"}]}    see harness/base/data_spec.h
 //   },
 //   "prompt": {
-//     "user": "{{problem}}\n…",            {{field}} is replaced
+//     "user": "{{problem}}\n…",            {{field}} is replaced; {{options}}, {{examples}} too
+//     "option": "{letter}. {text}",        how an option is written; {number} counts from 1
 //     "system": null,                      optional
 //     "think": true                        the response is made to begin with "<think>\n"
 //   },
 //   "sampling": {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768, "num_samples": 64, …},
 //   "scorer": "boxed",
-//   "metrics": ["pass@1", "pass@k", "cons@k"],
+//   "metrics": ["pass@1", "pass@k", "cons@k", "macro", "normalised"],
+//   "measures": [{"name": "…", "of": "value", "per": "value"}],     see harness/base/measure.h
+//   "chance": 0.1 or {"group": 0.5, …},    what guessing gets; "normalised" needs it
 //   "published": [{"model": "…", "metric": "pass@1", "value": 83.9, "source": "…"}]
 // }
+//
+// A composite has "components" in place of data, prompt, sampling, scorer, metrics:
+//   "components": [{"suite": "math500", "weight": 0.5}, …]
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
+#include "harness/base/data_spec.h"
+#include "harness/base/measure.h"
 #include "harness/base/nouns.h"
 #include "harness/base/result.h"
 
 namespace assay {
 
-struct SuiteData {
-  std::string file;
-  bool in_tree = false;
-  std::string format;
-  std::string id_field;  // empty: the line number
-  std::string gold_field;
-  std::vector<std::string> fields;
-};
-
 struct PublishedScore {
   std::string model, metric, source;
-  double value = 0;  // percent
+  double value = 0;  // percent, or what the metric is in (a rating)
+};
+
+struct Component {
+  std::string suite;
+  double weight = 0;
 };
 
 struct Suite {
   std::string name, title, description;
   int version = 1;
-  SuiteData data;
-  std::string user_prompt, system_prompt;
+  std::vector<DataSpec> data;  // alternatives; the first stands for the suite
+  std::string user_prompt, system_prompt, option_format;
   bool think = false;
   SamplingParams sampling;
   int num_samples = 1;
   std::string scorer;
   std::vector<std::string> metrics;
+  std::vector<Measure> measures;
+  std::map<std::string, double> chance;  // by group; "" for all
+  std::vector<Component> components;     // of a composite; empty: a suite of questions
   std::vector<PublishedScore> published;
   std::string sha256;  // of the JSON file
 };
@@ -69,7 +85,7 @@ Result<std::vector<std::string>> suite_names();
 // The suite of that name; an unknown one is an error that lists what there is.
 Result<Suite> find_suite(const std::string& name);
 
-// The user's message of an item: {{field}} replaced.
-std::string render_user_prompt(const Suite& suite, const Item& item);
+// The user's message for one sample of an item: {{field}} replaced, options in the sample's order.
+std::string render_user_prompt(const Suite& suite, const Item& item, int sample_index);
 
 }  // namespace assay

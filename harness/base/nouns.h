@@ -72,6 +72,7 @@ struct Verdict {
   std::string answer;  // the extracted answer as the model wrote it
   std::string rule;    // what decided, e.g. "integer", "no_box"
   std::string detail;
+  std::map<std::string, double> values;  // numbers that the scorer found, for a suite's measures
 };
 
 // The unit that is stored, resumed, re-scored, compared and exported.

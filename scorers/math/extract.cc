@@ -4,8 +4,8 @@
 
 #include <optional>
 
+#include "harness/base/boxed.h"
 #include "harness/base/text.h"
-#include "scorers/boxed/boxed.h"
 #include "scorers/math/lexer.h"
 
 namespace assay::math {

@@ -10,8 +10,12 @@ namespace {
 bool equal_text(std::string_view a, std::string_view b) { return a == b; }
 
 SampleOutcome outcome(bool correct, const std::string& answer, int tokens = 10) {
-  return {correct ? Correctness::kCorrect : Correctness::kIncorrect, false, !answer.empty(), answer,
-          tokens};
+  return {correct ? Correctness::kCorrect : Correctness::kIncorrect,
+          false,
+          !answer.empty(),
+          answer,
+          tokens,
+          {}};
 }
 
 // C(n−c, k) / C(n, k) by counting in f64, for small n.
@@ -82,6 +86,42 @@ TEST(Summary, UnscoredSamplesAreCountedAndInNoScore) {
   EXPECT_EQ(summary.unscored, 3);
   EXPECT_EQ(summary.pass_at_1, 1);
   EXPECT_EQ(summary.pass_at_k.size(), 1u);  // only one scored sample everywhere: k = 1
+}
+
+TEST(Summary, GroupsWeighTheSameInTheMacroAverageAndItsNormalisedForm) {
+  // Group a: 3 of 4 questions right; group b: 0 of 1; group c has no known chance.
+  std::vector<std::vector<SampleOutcome>> questions;
+  for (const bool correct : {true, true, true, false, false, true}) {
+    questions.push_back({outcome(correct, "x", 1)});
+  }
+  SummaryOptions options{{"a", "a", "a", "a", "b", "c"}, true, {{"a", 0.5}, {"b", 0.25}}, {}};
+  const SuiteSummary summary = summarize("s", 1, questions, equal_text, options);
+  EXPECT_NEAR(summary.pass_at_1, 4.0 / 6, 1e-12);
+  EXPECT_NEAR(summary.macro->value, (0.75 + 0 + 1) / 3, 1e-12);
+  EXPECT_NEAR(summary.normalised->value, (0.5 + 0) / 2, 1e-12);
+  EXPECT_EQ(summary.groups.at("a").questions, 4);
+  // sqrt(p(1−p)/(n−1)) of group a is 0.25; b and c have one question each.
+  EXPECT_NEAR(summary.macro->question_se, 0.25 / 3, 1e-12);
+  EXPECT_NEAR(summary.normalised->question_se, 0.5 / 2, 1e-12);
+}
+
+TEST(Summary, AMeasureIsAMeanOrARatioOfSums) {
+  std::vector<std::vector<SampleOutcome>> questions(3);
+  const double followed[] = {1, 2, 0}, asked[] = {1, 3, 2};
+  for (size_t i = 0; i < 3; ++i) {
+    questions[i].push_back(outcome(true, "x", 1));
+    questions[i][0].values = {{"followed", followed[i]}, {"asked", asked[i]}};
+  }
+  questions.push_back({outcome(false, "y", 1)});  // has no values
+  const SummaryOptions options{
+      {}, false, {}, {{"r", "followed", "asked", "percent"}, {"m", "followed", "", "points"}}};
+  const SuiteSummary summary = summarize("s", 1, questions, equal_text, options);
+  EXPECT_NEAR(summary.measures[0].value, 3.0 / 6, 1e-12);
+  EXPECT_EQ(summary.measures[0].samples, 3);
+  // Residuals 0.5, 0.5, −1: sqrt(1.5 · 3/2)/6.
+  EXPECT_NEAR(summary.measures[0].question_se, std::sqrt(2.25) / 6, 1e-12);
+  EXPECT_NEAR(summary.measures[1].value, 1.0, 1e-12);
+  EXPECT_NEAR(summary.measures[1].question_se, std::sqrt(1.0 / 3), 1e-12);
 }
 
 }  // namespace

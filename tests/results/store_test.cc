@@ -19,7 +19,7 @@ SampleRecord record(const std::string& item, int index) {
   r.completion.prompt_tokens = 17;
   r.completion.opens_thought = true;
   r.completion.logprob = -0.1 - index;
-  r.verdict = {Correctness::kCorrect, true, "", "number", ""};
+  r.verdict = {Correctness::kCorrect, true, "", "number", "", {{"points", 0.5}}};
   r.scorer = "boxed/1";
   return r;
 }
@@ -52,6 +52,7 @@ TEST(RunStore, GivesBackWhatWasStoredInTheOrderOfTheRun) {
     EXPECT_EQ(r.completion.text, expected.completion.text);
     EXPECT_EQ(r.completion.token_ids, expected.completion.token_ids);
     EXPECT_EQ(r.completion.logprob, expected.completion.logprob);
+    EXPECT_EQ(r.verdict.values, expected.verdict.values);
     EXPECT_TRUE(r.verdict.has_answer) << "an empty answer is an answer";
     return {};
   }));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "harness/base/boxed.h"
 #include "tests/support.h"
 
 namespace assay {

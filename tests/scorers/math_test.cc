@@ -6,7 +6,7 @@
 #include <map>
 #include <random>
 
-#include "scorers/boxed/boxed.h"
+#include "harness/base/boxed.h"
 #include "scorers/math/equal.h"
 #include "scorers/math/extract.h"
 #include "tests/support.h"

@@ -44,7 +44,7 @@ TEST(Suites, ThePromptTakesTheItemsFields) {
   ASSERT_OK(suite);
   Item item;
   item.fields["problem"] = "What is $x$ in {{problem}}?";
-  EXPECT_THAT(render_user_prompt(*suite, item),
+  EXPECT_THAT(render_user_prompt(*suite, item, 0),
               ::testing::StartsWith("What is $x$ in {{problem}}?\n"));
 }
 

@@ -1,0 +1,51 @@
+// Where a suite's questions are and how one is read from a row of the data; the "data" of a suite.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace assay {
+
+enum class GoldKind {
+  kText,     // the field as it is
+  kLastBox,  // the last \boxed{} of the field, a worked solution
+  kIndex,    // the option of that number, from 0; the gold is its letter
+  kFirst,    // the first of the options: the gold is "A"
+};
+
+// Worked examples before the question: the field {{examples}}.
+struct ExamplesSpec {
+  std::string file;   // may hold {group}; empty: there are none
+  std::string after;  // a text file: what stands behind this
+  // A JSONL file: the rows whose field `key` equals the item's field `of`, each written as `text`,
+  // in which {{field}} is a field of the row.
+  std::string key, of, text;
+  // For each field: a pattern (re2) and what takes its place, before `text` is filled in.
+  struct Rewrite {
+    std::string field, pattern, replacement;
+  };
+  std::vector<Rewrite> rewrites;
+};
+
+struct DataSpec {
+  std::string suite;
+  std::string file;                 // under --data; {group} stands for each of `groups`
+  bool in_tree = false;             // under assay's own datasets/
+  bool partial = false;             // not all of the official questions; reports say so
+  std::vector<std::string> groups;  // parts with a file each; an id is then "group/id"
+  std::string format;               // jsonl, json or csv; a name that ends in .gz is unpacked
+  std::string rows;                 // json: the key of the list of rows; empty: the document
+  std::string inner;                // a list in each row: its members, with the row's own fields
+  std::string id_field;             // empty: the row's number, from 1
+  std::string group_field;          // what parts the items if there are no `groups`; may be empty
+  std::string gold_field;
+  GoldKind gold = GoldKind::kText;
+  // One field that holds a list, or a field an option. The item's field "options" is then a JSON
+  // list.
+  std::vector<std::string> options;
+  bool shuffle_options = false;
+  std::vector<std::string> fields;
+  ExamplesSpec examples;
+};
+
+}  // namespace assay

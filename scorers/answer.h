@@ -1,0 +1,19 @@
+// The part of a completion that a scorer reads.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "harness/base/nouns.h"
+
+namespace assay {
+
+// What follows the last </think>. Nothing for a thought that never ended. `opens_thought`: the
+// prompt ended inside <think>.
+std::optional<std::string_view> answer_part(std::string_view text, bool opens_thought);
+
+// What can be said of a completion before it is read: an engine's error, a cut, a thought that
+// never ended. Without a rule if it is to be read.
+Verdict unanswered(const Completion& completion);
+
+}  // namespace assay
