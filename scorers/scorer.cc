@@ -6,6 +6,7 @@
 #include "scorers/bbh/bbh.h"
 #include "scorers/boxed/boxed.h"
 #include "scorers/choice/choice.h"
+#include "scorers/ifeval/ifeval.h"
 
 namespace assay {
 
@@ -25,9 +26,11 @@ Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
     scorer = std::make_unique<ChoiceScorer>(OptionLabels::kNumbers, official);
   }
   if (kind == "bbh") scorer = std::make_unique<BbhScorer>();
+  if (kind == "ifeval") scorer = std::make_unique<IfevalScorer>();
   if (scorer) return scorer;
-  return Error{fmt::format("there is no scorer {}; there are boxed, choice, choice_number and bbh",
-                           quote_for_message(kind))};
+  return Error{
+      fmt::format("there is no scorer {}; there are boxed, choice, choice_number, bbh and ifeval",
+                  quote_for_message(kind))};
 }
 
 }  // namespace assay
