@@ -59,6 +59,7 @@ Result<std::vector<std::string>> options_of(const DataSpec& spec, const Row& row
 
 Result<std::string> gold_of(const DataSpec& spec, const Row& row, size_t options) {
   if (spec.gold == GoldKind::kFirst) return std::string("A");
+  if (spec.gold_field.empty()) return std::string();  // a judge decides
   ASSAY_TRY(std::string gold, field_text(row, spec.gold_field));
   if (spec.gold == GoldKind::kLastBox) {
     const auto box = last_boxed(gold);
@@ -189,6 +190,43 @@ Status add_examples(const DataSpec& spec, const std::string& group, const std::s
 
 }  // namespace
 
+namespace {
+
+// The fields of the items that stand in another file.
+Status add_joined(const DataSpec& spec, const JoinSpec& join, const std::string& data_folder,
+                  Dataset& dataset, std::string& hashes) {
+  ASSAY_TRY(DataFile data, read_data_file(spec, join.file, data_folder));
+  DataSpec rows_spec;
+  rows_spec.format = "jsonl";
+  ASSAY_TRY(const std::vector<Row> rows, read_rows(rows_spec, data.text, data.path));
+  std::map<std::string, std::string> values;
+  for (const Row& row : rows) {
+    ASSAY_TRY(const std::string key, field_text(row, join.key));
+    if (auto value = field_text(row, join.value); value.ok()) values[key] = *value;
+  }
+  for (Item& item : dataset.items) {
+    const auto found = values.find(item.fields[join.key]);
+    if (found == values.end() && !join.optional) {
+      return Error{fmt::format("{}: has no row whose \"{}\" is {}", data.path, join.key,
+                               quote_for_message(item.fields[join.key]))};
+    }
+    item.fields[join.field] = found == values.end() ? std::string() : found->second;
+  }
+  ASSAY_TRY_STATUS(check_data_file(spec, join.file, rows.size(), data));
+  hashes += data.sha256;
+  return {};
+}
+
+Result<bool> is_wanted(const DataSpec& spec, const Row& row) {
+  for (const auto& [field, value] : spec.where) {
+    ASSAY_TRY(const std::string found, field_text(row, field));
+    if (found != value) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool data_is_there(const DataSpec& spec, const std::string& data_folder) {
   if (spec.in_tree) return true;
   if (data_folder.empty()) return false;
@@ -211,6 +249,8 @@ Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folde
     ASSAY_TRY(const std::vector<Row> rows, read_rows(spec, data.text, data.path));
     const size_t first = dataset.items.size();
     for (const Row& row : rows) {
+      ASSAY_TRY(const bool wanted, is_wanted(spec, row));
+      if (!wanted) continue;
       ASSAY_TRY(Item item, read_item(spec, group, row));
       if (!ids.insert(item.id).second) {
         return Error{fmt::format("{}: id {} stands twice", row.place, quote_for_message(item.id))};
@@ -225,6 +265,9 @@ Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folde
     if (!spec.examples.file.empty()) {
       ASSAY_TRY_STATUS(add_examples(spec, group, data_folder, first, dataset, hashes));
     }
+  }
+  for (const JoinSpec& join : spec.joins) {
+    ASSAY_TRY_STATUS(add_joined(spec, join, data_folder, dataset, hashes));
   }
   dataset.sha256 = hashes.size() == 64 ? hashes : sha256_hex(hashes);
   return dataset;

@@ -7,6 +7,7 @@
 
 #include "harness/base/boxed.h"
 #include "harness/base/text.h"
+#include "harness/judging.h"
 #include "scorers/answer.h"
 #include "scorers/math/equal.h"
 
@@ -66,8 +67,9 @@ Status print_audit(RunStore& store) {
   std::map<std::string, int> counts;
   int64_t samples = 0;
   ASSAY_TRY_STATUS(store.for_each([&](const SampleRecord& record) -> Status {
-    ++samples;
     const SampleId& id = record.completion.id;
+    if (is_judgment(id)) return {};
+    ++samples;
     const Item& item = *items.at({id.suite, id.item_id});
     const std::string reason = audit_reason(item, record);
     if (reason.empty()) return {};

@@ -12,7 +12,7 @@
 namespace assay {
 namespace {
 
-// The value of "id", or of the first key that ends in "_id".
+// The value of "id", or of the first key that ends in "_id", or of "uid", "key", "idx".
 std::string id_of(const Json& row) {
   const auto text = [](const Json& value) {
     return value.is_string()           ? value.get<std::string>()
@@ -22,6 +22,9 @@ std::string id_of(const Json& row) {
   if (row.contains("id")) return text(row["id"]);
   for (const auto& [key, value] : row.items()) {
     if (key.ends_with("_id")) return text(value);
+  }
+  for (const char* key : {"uid", "key", "idx"}) {
+    if (row.contains(key)) return text(row[key]);
   }
   return {};
 }

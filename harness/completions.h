@@ -11,8 +11,8 @@
 namespace assay {
 
 // A JSONL file, a row a question: {"id": …, "completion": text or a list of them}. In place of "id"
-// the data set's own key may stand (a name that ends in "_id"). "finish_reason" (stop, length) is
-// that of all of a row's; several rows of one question are its samples in order.
+// the data set's own key may stand (a name that ends in "_id", uid, key or idx). "finish_reason"
+// (stop, length) is that of all of a row's; several rows of one question are its samples in order.
 class CompletionsFile {
  public:
   static Result<CompletionsFile> read(const std::string& path);

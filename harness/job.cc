@@ -81,6 +81,10 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   if (options.limit && static_cast<size_t>(*options.limit) < task.items.size()) {
     task.items.resize(static_cast<size_t>(*options.limit));
   }
+  if (!suite.follow_up_prompt.empty()) {
+    task.follow_ups = task.items;
+    for (Item& item : task.follow_ups) item.id += "#2";
+  }
   task.data_path = dataset.path;
   task.data_sha256 = dataset.sha256;
   task.sample_data = dataset.sample;
@@ -104,6 +108,11 @@ Result<std::vector<std::string>> expanded(const std::vector<std::string>& tasks,
   for (const std::string& text : given) {
     ASSAY_TRY(const auto parsed, parse_task(text));
     ASSAY_TRY(Suite suite, find_suite(parsed.first));
+    if (!suite.command.empty()) {
+      if (text != parsed.first || std::find(tasks.begin(), tasks.end(), text) == tasks.end())
+        continue;
+      return Error{fmt::format("--tasks {}: is not sampled; run `{}`", suite.name, suite.command)};
+    }
     if (suite.components.empty()) {
       texts.push_back(text);
       named.insert(suite.name);

@@ -19,7 +19,8 @@ namespace assay {
 
 struct Task {
   Suite suite;
-  std::vector<Item> items;  // after --limit
+  std::vector<Item> items;       // after --limit
+  std::vector<Item> follow_ups;  // the items' second turns, in their order; empty: there are none
   std::string data_path, data_sha256;
   bool sample_data = false, shuffle_options = false;
   int num_samples = 0, first_sample = 0;

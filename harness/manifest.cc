@@ -31,13 +31,19 @@ OrderedJson task_identity(const Task& task) {
                       {"max_tokens", sampling.max_tokens},
                       {"stop", sampling.stop}};
   const Suite& suite = task.suite;
-  if (std::find(suite.metrics.begin(), suite.metrics.end(), "macro") != suite.metrics.end()) {
-    json["macro"] = true;
-  }
+  const auto has = [&](const char* metric) {
+    return std::find(suite.metrics.begin(), suite.metrics.end(), metric) != suite.metrics.end();
+  };
+  if (has("macro")) json["macro"] = true;
+  if (!has("pass@1")) json["accuracy"] = false;
+  if (suite.judge) json["judged"] = true;
   if (!suite.chance.empty()) json["chance"] = suite.chance;
   for (const Measure& measure : suite.measures) {
-    json["measures"].push_back(
-        {{"name", measure.name}, {"of", measure.of}, {"per", measure.per}, {"unit", measure.unit}});
+    json["measures"].push_back({{"name", measure.name},
+                                {"of", measure.of},
+                                {"per", measure.per},
+                                {"unit", measure.unit},
+                                {"method", measure.method}});
   }
   return json;
 }

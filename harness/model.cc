@@ -46,8 +46,9 @@ class LocalModelUnderTest : public ModelUnderTest {
     return identity;
   }
 
-  Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index) const override {
-    return render_prompt(*model_, suite, item, sample_index, thinking_);
+  Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
+                        const std::vector<std::string>& history) const override {
+    return render_prompt(*model_, suite, item, sample_index, history, thinking_);
   }
 
   Engine& engine() override { return *engine_; }
@@ -77,7 +78,8 @@ class ReplayedRun : public ModelUnderTest {
   std::string name() const override { return name_; }
   OrderedJson identity() const override { return identity_; }
 
-  Result<Prompt> prompt(const Suite& suite, const Item& item, int) const override {
+  Result<Prompt> prompt(const Suite& suite, const Item& item, int,
+                        const std::vector<std::string>&) const override {
     const auto found = prompts_.find({suite.name, item.id});
     if (found == prompts_.end()) {
       return Error{
@@ -118,7 +120,8 @@ class GivenCompletions : public ModelUnderTest {
     return {{"name", name()}, {"completions_sha256", file_.sha256()}};
   }
 
-  Result<Prompt> prompt(const Suite& suite, const Item& item, int) const override {
+  Result<Prompt> prompt(const Suite& suite, const Item& item, int,
+                        const std::vector<std::string>&) const override {
     if (file_.of(item.id) != nullptr) return Prompt();  // nobody knows how it was asked
     return Error{
         fmt::format("{}: no completion of question {} of {}; every question of the suite, "

@@ -21,7 +21,9 @@ class ModelUnderTest {
   virtual std::string name() const = 0;
   // What decides the tokens: hashes of weights, tokenizer, template. Part of the run's manifest.
   virtual OrderedJson identity() const = 0;
-  virtual Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index) const = 0;
+  // `history`: what was said before, user and assistant in turns.
+  virtual Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
+                                const std::vector<std::string>& history) const = 0;
   virtual Engine& engine() = 0;
   // The in-tree engine, if it is one.
   virtual LocalEngine* local_engine() { return nullptr; }

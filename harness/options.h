@@ -16,8 +16,9 @@ struct RunOptions {
   std::optional<int> num_samples, limit, max_tokens, top_k;
   std::optional<double> temperature, top_p, min_p;
   std::vector<std::string> stop;
-  std::string grader = "default";  // default, strict or official; see make_scorer
-  std::string think = "auto";      // auto, on, off; see render_prompt
+  std::vector<std::string> judges;  // models that judge, named like `model`
+  std::string grader = "default";   // default, strict or official; see make_scorer
+  std::string think = "auto";       // auto, on, off; see render_prompt
   int first_sample = 0;
   uint64_t seed = 0;
   int threads = 0;  // 0: one for each core

@@ -13,7 +13,8 @@ bool knows_thoughts(const LocalModel& model) {
 }
 
 Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
-                             int sample_index, Thinking thinking) {
+                             int sample_index, const std::vector<std::string>& history,
+                             Thinking thinking) {
   const bool think = suite.think && (thinking == Thinking::kOn ||
                                      (thinking == Thinking::kAuto && knows_thoughts(model)));
   const Tokenizer& tokenizer = model.tokenizer;
@@ -24,6 +25,9 @@ Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const 
   if (model.chat_template) {
     std::vector<ChatMessage> messages;
     if (!suite.system_prompt.empty()) messages.push_back({"system", suite.system_prompt});
+    for (size_t i = 0; i < history.size(); ++i) {
+      messages.push_back({i % 2 == 0 ? "user" : "assistant", history[i]});
+    }
     messages.push_back({"user", user});
     ChatOptions options;
     options.enable_thinking = think;
@@ -31,8 +35,9 @@ Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const 
     options.eos_token = tokenizer.token_text(tokenizer.eos());
     ASSAY_TRY(prompt.text, model.chat_template->render(messages, options));
   } else {
-    prompt.text = suite.system_prompt.empty() ? user : suite.system_prompt + "\n\n" + user;
-    prompt.text += "\n";
+    if (!suite.system_prompt.empty()) prompt.text = suite.system_prompt + "\n\n";
+    for (const std::string& turn : history) prompt.text += turn + "\n\n";
+    prompt.text += user + "\n";
     add_bos = tokenizer.adds_bos() && tokenizer.bos().has_value();
   }
   prompt.opens_thought = trim(prompt.text).ends_with("<think>");

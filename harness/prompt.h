@@ -14,11 +14,13 @@ enum class Thinking { kAuto, kOn, kOff };
 // it.
 bool knows_thoughts(const LocalModel& model);
 
-// The suite's messages through the model's chat template; a base model without one gets the plain
-// text. A suite that asks for a thought gets "<think>\n" appended unless the template has opened
-// one already: kAuto does so for models that know thoughts (another would never close one, and so
-// never answer), kOn for all, kOff for none. BOS stands once, wherever it comes from.
+// The suite's messages, behind those of `history` (user, assistant, user, …), through the model's
+// chat template; a base model without one gets the plain text. A suite that asks for a thought gets
+// "<think>\n" appended unless the template has opened one already: kAuto does so for models that
+// know thoughts (another would never close one, and so never answer), kOn for all, kOff for none.
+// BOS stands once, wherever it comes from.
 Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
-                             int sample_index, Thinking thinking);
+                             int sample_index, const std::vector<std::string>& history,
+                             Thinking thinking);
 
 }  // namespace assay

@@ -1,20 +1,17 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <tbb/global_control.h>
 
 #include <filesystem>
 #include <memory>
-#include <thread>
 
-#include "harness/base/clock.h"
 #include "harness/base/text.h"
 #include "harness/commands.h"
 #include "harness/dry_run.h"
 #include "harness/job.h"
+#include "harness/judging.h"
 #include "harness/manifest.h"
 #include "harness/model.h"
-#include "harness/pipeline.h"
-#include "harness/progress.h"
+#include "harness/sampling.h"
 #include "harness/signals.h"
 
 namespace assay {
@@ -53,20 +50,6 @@ Status check_machine_options(const RunOptions& options) {
   return {};
 }
 
-// One prompt, or one for each sample where options are shuffled; equal ones are one object.
-Result<std::vector<std::shared_ptr<const Prompt>>> prompts_of(const Task& task, const Item& item,
-                                                              const ModelUnderTest& model) {
-  std::vector<std::shared_ptr<const Prompt>> prompts;
-  std::map<std::string, std::shared_ptr<const Prompt>> by_text;
-  for (int i = 0; i < (task.shuffle_options ? task.num_samples : 1); ++i) {
-    ASSAY_TRY(Prompt prompt, model.prompt(task.suite, item, task.first_sample + i));
-    auto& shared = by_text[prompt.text];
-    if (!shared) shared = std::make_shared<const Prompt>(std::move(prompt));
-    prompts.push_back(shared);
-  }
-  return prompts;
-}
-
 Result<PreparedRun> prepare(const RunOptions& options) {
   PreparedRun run;
   ASSAY_TRY_STATUS(check_machine_options(options));
@@ -82,6 +65,10 @@ Result<PreparedRun> prepare(const RunOptions& options) {
       stored.prompt = *prompts.front();
       run.items.push_back(std::move(stored));
       run.prompts[{task.suite.name, item.id}] = std::move(prompts);
+    }
+    for (const Item& item : task.follow_ups) {
+      // Its prompt depends on the sample's answer to the first turn.
+      run.items.push_back({item, static_cast<int>(run.items.size()), {}});
     }
   }
   run.manifest = make_manifest(options, run.tasks, job.composites, *run.model);
@@ -121,47 +108,10 @@ Result<RunStore> open_store(const std::string& folder, const PreparedRun& run) {
   return store;
 }
 
-int64_t samples_of(const std::vector<Task>& tasks) {
-  int64_t total = 0;
-  for (const Task& task : tasks)
-    total += static_cast<int64_t>(task.items.size()) * task.num_samples;
-  return total;
-}
-
 Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
-  ASSAY_TRY(const std::set<SampleId> present, store.sample_ids());
-  const int64_t total = samples_of(run.tasks);
-  if (!present.empty()) {
-    spdlog::info("goes on with {} of {} samples that are there", with_commas(present.size()),
-                 with_commas(static_cast<uint64_t>(total)));
-  }
-  if (static_cast<int64_t>(present.size()) >= total) return {};
-  Pipeline::Judges judges;
-  for (const Task& task : run.tasks) {
-    for (const Item& item : task.items) {
-      judges[{task.suite.name, item.id}] = {&item, task.scorer.get()};
-    }
-  }
-  const int threads = options.threads > 0
-                          ? options.threads
-                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  // One thread more than the engine computes with, so that scoring always has one.
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<size_t>(threads) + 1);
-  Engine& engine = run.model->engine();
-  const double started_s = monotonic_s();
-  Status generated, stored;
-  {
-    Progress progress(total, static_cast<int64_t>(present.size()), engine.stats());
-    Pipeline pipeline(judges, store, progress, threads);
-    JobSource source(run.tasks, run.prompts, options.seed, present);
-    generated = engine.generate(source, pipeline, stop_requested());
-    stored = pipeline.finish();
-  }
-  ASSAY_TRY_STATUS(stored);
-  ASSAY_TRY_STATUS(store.add_session(
-      {monotonic_s() - started_s, engine.stats().generated_tokens, engine.stats().prefill_tokens}));
-  return generated;
+  ASSAY_TRY_STATUS(sample_all(options, run.tasks, run.prompts, *run.model, store));
+  if (stop_requested()) return {};
+  return sample_follow_ups(options, run.tasks, *run.model, store);
 }
 
 }  // namespace
@@ -186,6 +136,9 @@ int run_job(const RunOptions& options) {
                  folder);
     return kExitIncomplete;
   }
+  const Status judged = judge_run(options, *store);
+  if (!judged.ok()) return fail(judged.error());
+  if (stop_requested()) return kExitIncomplete;
   spdlog::info("run stored in {}", folder);
   return print_report(*store, true);
 }
@@ -202,6 +155,11 @@ void add_run_command(CLI::App& app, int* exit_code) {
   command
       ->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
       ->delimiter(',');
+  command
+      ->add_option("--judge", o.judges,
+                   "Model that judges answers of suites that need one, named as with --model; may "
+                   "be repeated")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command
       ->add_option(
           "--grader", o.grader,

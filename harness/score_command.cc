@@ -7,7 +7,9 @@
 #include "harness/audit.h"
 #include "harness/commands.h"
 #include "harness/completions.h"
+#include "harness/judging.h"
 #include "harness/pipeline.h"
+#include "harness/signals.h"
 
 namespace assay {
 namespace {
@@ -18,7 +20,7 @@ struct Rescored {
 
 bool same_verdict(const Verdict& a, const Verdict& b) {
   return a.correctness == b.correctness && a.has_answer == b.has_answer && a.answer == b.answer &&
-         a.rule == b.rule && a.detail == b.detail;
+         a.rule == b.rule && a.detail == b.detail && a.values == b.values;
 }
 
 // Judges every stored completion again and keeps the new verdicts, all or none.
@@ -42,9 +44,12 @@ Result<Rescored> rescore(RunStore& store) {
   Rescored result;
   std::vector<SampleRecord> changed;
   ASSAY_TRY_STATUS(store.for_each([&](const SampleRecord& old) -> Status {
-    ++result.samples;
     const SampleId& id = old.completion.id;
+    if (is_judgment(id)) return {};
+    ++result.samples;
     SampleRecord now = judge(judges.at({id.suite, id.item_id}), old.completion);
+    // Judgments are in the store, and are read again afterwards.
+    if (old.verdict.rule == "judged" && now.verdict.rule == "not_judged") return {};
     if (!same_verdict(now.verdict, old.verdict)) ++result.changed;
     if (!same_verdict(now.verdict, old.verdict) || now.scorer != old.scorer) {
       now.completion.text.clear();
@@ -67,7 +72,7 @@ int audit_run(const std::string& folder) {
   return status.ok() ? kExitDone : fail(status.error());
 }
 
-int rescore_run(const std::string& folder) {
+int rescore_run(const RunOptions& options, const std::string& folder) {
   // Reading first: `score` must not make a run out of a mistyped folder.
   if (auto check = RunStore::open(folder, RunStore::Mode::kRead); !check.ok()) {
     return fail(check.error());
@@ -78,6 +83,10 @@ int rescore_run(const std::string& folder) {
   if (!rescored.ok()) return fail(rescored.error());
   fmt::print(stderr, "assay: scored {} samples again; {} verdicts changed\n", rescored->samples,
              rescored->changed);
+  install_stop_handler();
+  const Status judged = judge_run(options, *store);
+  if (!judged.ok()) return fail(judged.error());
+  if (stop_requested()) return kExitIncomplete;
   return print_report(*store, true);
 }
 
@@ -112,6 +121,10 @@ void add_score_command(CLI::App& app, int* exit_code) {
                       "A JSONL file, a row a question: {id, completion: text or list}");
   command->add_option("--tasks,-t", options->run.tasks, "The suite of the completions")
       ->delimiter(',');
+  command
+      ->add_option("--judge", options->run.judges,
+                   "Model that judges answers of suites that need one; may be repeated")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--grader", options->run.grader, "default, strict or official; see assay run")
       ->capture_default_str();
   command->add_option("--num-samples,-n", options->run.num_samples,
@@ -133,7 +146,7 @@ void add_score_command(CLI::App& app, int* exit_code) {
       *exit_code = fail(Error{"score: name a run's folder, or --tasks and --completions"});
     } else {
       *exit_code = given ? score_completions(options->run, options->completions)
-                         : rescore_run(options->folder);
+                         : rescore_run(options->run, options->folder);
     }
   });
 }

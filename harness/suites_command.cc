@@ -15,6 +15,7 @@ namespace {
 
 std::string where(const Suite& suite, const std::string& data_folder) {
   if (!suite.components.empty()) return "a composite";
+  if (!suite.command.empty()) return suite.command;
   for (const DataSpec& data : suite.data) {
     if (data.in_tree) return "in assay";
     if (data_is_there(data, data_folder)) return "data found";
@@ -28,7 +29,7 @@ int list_suites(const std::string& data_folder) {
   for (const std::string& name : *names) {
     const auto suite = find_suite(name);
     if (!suite.ok()) return fail(suite.error());
-    if (suite->components.empty()) {
+    if (!suite->data.empty()) {
       fmt::print("{:<18} {:<13} n={:<3} T={} top-p={} max-tokens={}  {}\n", suite->name,
                  suite->scorer, suite->num_samples, suite->sampling.temperature,
                  suite->sampling.top_p, suite->sampling.max_tokens, where(*suite, data_folder));
@@ -72,7 +73,9 @@ int show_suite(const std::string& name, const std::string& data_folder) {
   for (const Component& component : suite->components) {
     fmt::print("component {} × {:.4f}\n", component.suite, component.weight);
   }
-  if (suite->components.empty()) {
+  if (!suite->command.empty()) fmt::print("computed by {}\n", suite->command);
+  if (suite->judge) fmt::print("judge     needed, with --judge MODEL\n");
+  if (!suite->data.empty()) {
     for (const DataSpec& data : suite->data) show_data(data, data_folder);
     const SamplingParams& sampling = suite->sampling;
     fmt::print("sampling  n {}, temperature {}, top-p {}, max-tokens {}\n", suite->num_samples,
@@ -80,7 +83,9 @@ int show_suite(const std::string& name, const std::string& data_folder) {
     const auto scorer = make_scorer(suite->scorer);
     if (!scorer.ok()) return fail(scorer.error());
     fmt::print("scorer    {}\nrules     {}\n", (*scorer)->id(), (*scorer)->rules());
-    fmt::print("metrics   {}, in percent\n", join(suite->metrics, ", "));
+    if (!suite->metrics.empty()) {
+      fmt::print("metrics   {}, in percent\n", join(suite->metrics, ", "));
+    }
     for (const Measure& measure : suite->measures) {
       fmt::print("measure   {}, in {}\n", measure.name, measure.unit);
     }

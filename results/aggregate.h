@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "harness/base/measure.h"
@@ -36,12 +37,14 @@ struct Measured {
   int64_t samples = 0;  // that have the value
   double value = 0;
   double question_se = 0;  // of new questions; for a ratio by linearization (Cochran 1977, 6.4)
+  std::optional<std::pair<double, double>> interval;  // 95 %, where the method has one
 };
 
 // What a suite reports beside its scores.
 struct SummaryOptions {
   std::vector<std::string> groups;       // of each question; empty: the suite has none
   bool macro = false;                    // the mean of groups is a score of the suite
+  bool accuracy = true;                  // pass@1 and what follows from it are scores too
   std::map<std::string, double> chance;  // by group, "" for all others; see normalised
   std::vector<Measure> measures;
 };
@@ -63,6 +66,7 @@ struct SuiteSummary {
   // Majority vote of all n answers, by equivalence class; ties are shared evenly; samples without
   // an answer do not vote.
   double cons_at_n = 0;
+  bool accuracy = true;  // whether pass@1 and what follows from it are scores of the suite
   std::map<std::string, GroupScore> groups;
   // The mean of the groups' pass@1, each group weighing the same.
   std::optional<Measured> macro;

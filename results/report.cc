@@ -18,6 +18,12 @@ struct Row {
   std::vector<std::string> cells;
 };
 
+size_t columns_of(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
 // Columns as wide as their widest cell; the first is left-aligned, the others right-aligned.
 std::string format_table(const std::vector<Row>& rows) {
   size_t name_width = 0;
@@ -25,7 +31,7 @@ std::string format_table(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     name_width = std::max(name_width, row.name.size());
     for (size_t i = 0; i < row.cells.size(); ++i)
-      widths[i] = std::max(widths[i], row.cells[i].size());
+      widths[i] = std::max(widths[i], columns_of(row.cells[i]));
   }
   std::string out;
   for (const Row& row : rows) {
@@ -48,8 +54,15 @@ std::string format_pass_at_k(const SuiteSummary& summary) {
 std::string format_measured(const std::string& suite, const Measured& measured) {
   const double scale = measured.measure.unit == "percent" ? 100 : 1;
   const int digits = measured.measure.unit == "percent" ? 1 : 2;
-  return fmt::format("  {}: {} {:.{}f} ± {:.2f}\n", suite, measured.measure.name,
-                     scale * measured.value, digits, scale * measured.question_se);
+  std::string error;
+  if (measured.interval) {
+    error = fmt::format(" [{:.{}f}, {:.{}f}]", scale * measured.interval->first, digits,
+                        scale * measured.interval->second, digits);
+  } else if (measured.measure.method == "mean") {
+    error = fmt::format(" ± {:.2f}", scale * measured.question_se);
+  }
+  return fmt::format("  {}: {} {:.{}f}{}\n", suite, measured.measure.name, scale * measured.value,
+                     digits, error);
 }
 
 std::string format_groups(const SuiteSummary& summary) {
@@ -83,11 +96,16 @@ std::string format_composite(const CompositeScore& composite) {
 }
 
 OrderedJson measured_json(const Measured& measured) {
-  return {{"name", measured.measure.name},
-          {"unit", measured.measure.unit},
-          {"samples", measured.samples},
-          {"value", measured.value},
-          {"question_se", measured.question_se}};
+  OrderedJson json = {{"name", measured.measure.name},
+                      {"unit", measured.measure.unit},
+                      {"samples", measured.samples},
+                      {"value", measured.value}};
+  if (measured.interval) {
+    json["interval_95"] = {measured.interval->first, measured.interval->second};
+  } else if (measured.measure.method == "mean") {
+    json["question_se"] = measured.question_se;
+  }
+  return json;
 }
 
 }  // namespace
@@ -101,12 +119,14 @@ std::vector<PlannedSuite> planned_suites(const OrderedJson& manifest) {
     plan.num_samples = task.at("num_samples").get<int>();
     plan.first_sample = task.at("first_sample").get<int>();
     plan.macro = task.value("macro", false);
+    plan.accuracy = task.value("accuracy", true);
+    plan.judged = task.value("judged", false);
     if (task.contains("chance")) {
       plan.chance = task["chance"].get<std::map<std::string, double>>();
     }
     for (const OrderedJson& measure : task.value("measures", OrderedJson::array())) {
-      plan.measures.push_back(
-          {measure.at("name"), measure.at("of"), measure.at("per"), measure.at("unit")});
+      plan.measures.push_back({measure.at("name"), measure.at("of"), measure.at("per"),
+                               measure.at("unit"), measure.at("method")});
     }
     planned.push_back(std::move(plan));
   }
@@ -174,7 +194,7 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
   }));
   for (const PlannedSuite& plan : planned) {
     std::vector<std::vector<SampleOutcome>> questions;
-    SummaryOptions options{{}, plan.macro, plan.chance, plan.measures};
+    SummaryOptions options{{}, plan.macro, plan.accuracy, plan.chance, plan.measures};
     for (const StoredItem& stored : items) {
       if (stored.item.suite != plan.suite) continue;
       const auto group = stored.item.fields.find("group");
@@ -209,17 +229,23 @@ std::string format_report(const Report& report) {
                             {"questions", "n", "pass@1", "± sampling", "± questions", cons,
                              "mean tokens", "truncated", "no answer"}}};
   for (const SuiteSummary& summary : report.suites) {
+    const auto score = [&](const std::string& text) {
+      return summary.accuracy && summary.unscored < summary.samples ? text : std::string("–");
+    };
     rows.push_back(
         {summary.suite,
          {std::to_string(summary.questions), std::to_string(summary.num_samples),
-          percent(summary.pass_at_1), fmt::format("{:.2f}", 100 * summary.sampling_se),
-          fmt::format("{:.2f}", 100 * summary.question_se), percent(summary.cons_at_n),
-          fmt::format("{:.1f}", summary.mean_tokens), percent(summary.truncation_rate) + " %",
-          percent(summary.no_answer_rate) + " %"}});
+          score(percent(summary.pass_at_1)),
+          score(fmt::format("{:.2f}", 100 * summary.sampling_se)),
+          score(fmt::format("{:.2f}", 100 * summary.question_se)),
+          score(percent(summary.cons_at_n)), fmt::format("{:.1f}", summary.mean_tokens),
+          percent(summary.truncation_rate) + " %", percent(summary.no_answer_rate) + " %"}});
   }
   std::string out = fmt::format("model {}\n\n{}\n", report.model, format_table(rows));
   for (const SuiteSummary& summary : report.suites) {
-    out += fmt::format("  {}: {}\n", summary.suite, format_pass_at_k(summary));
+    if (summary.accuracy) {
+      out += fmt::format("  {}: {}\n", summary.suite, format_pass_at_k(summary));
+    }
     if (summary.macro) out += format_measured(summary.suite, *summary.macro);
     if (summary.normalised) out += format_measured(summary.suite, *summary.normalised);
     for (const Measured& measured : summary.measures) {

@@ -19,6 +19,8 @@ struct PlannedSuite {
   int num_samples = 0;
   int first_sample = 0;
   bool macro = false;
+  bool accuracy = true;  // whether pass@1 is a score of the suite
+  bool judged = false;
   std::map<std::string, double> chance;
   std::vector<Measure> measures;
 };

@@ -6,7 +6,9 @@
 #include "scorers/bbh/bbh.h"
 #include "scorers/boxed/boxed.h"
 #include "scorers/choice/choice.h"
+#include "scorers/hle/hle.h"
 #include "scorers/ifeval/ifeval.h"
+#include "scorers/judge/judgment.h"
 
 namespace assay {
 
@@ -27,9 +29,12 @@ Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
   }
   if (kind == "bbh") scorer = std::make_unique<BbhScorer>();
   if (kind == "ifeval") scorer = std::make_unique<IfevalScorer>();
+  if (kind == "hle") scorer = std::make_unique<HleScorer>();
+  if (kind == "judged") scorer = std::make_unique<JudgedScorer>();
   if (scorer) return scorer;
   return Error{
-      fmt::format("there is no scorer {}; there are boxed, choice, choice_number, bbh and ifeval",
+      fmt::format("there is no scorer {}; there are boxed, choice, choice_number, bbh, ifeval, "
+                  "hle and judged",
                   quote_for_message(kind))};
 }
 

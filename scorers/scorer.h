@@ -23,10 +23,10 @@ class Scorer {
   virtual bool same_answer(std::string_view a, std::string_view b) const = 0;
 };
 
-// "boxed", "choice", "choice_number", "bbh", "ifeval"; "boxed:strict" takes an answer only as it is
-// written, "choice:official" is MMLU-Pro's own extraction, which takes the first statement and
-// guesses a letter where it finds none (by a hash of item and sample). Other scorers are the same
-// under both.
+// "boxed", "choice", "choice_number", "bbh", "ifeval", "hle", "judged"; "boxed:strict" takes an
+// answer only as it is written, "choice:official" is MMLU-Pro's own extraction, which takes the
+// first statement and guesses a letter where it finds none (by a hash of item and sample). Other
+// scorers are the same under both.
 Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name);
 
 }  // namespace assay

@@ -49,6 +49,34 @@ Status read_examples(const Json& json, const std::string& place, ExamplesSpec& e
   return reader.no_other_keys();
 }
 
+Status read_joins(const Json& json, const std::string& place, DataSpec& data) {
+  if (json.is_null()) return {};
+  if (!json.is_array()) return Error{place + ": must be a list"};
+  for (size_t i = 0; i < json.size(); ++i) {
+    JsonReader reader(json[i], fmt::format("{}[{}]", place, i));
+    ASSAY_TRY_STATUS(reader.must_be_object());
+    JoinSpec join;
+    ASSAY_TRY(join.field, reader.text("field"));
+    ASSAY_TRY(join.file, reader.text("file"));
+    ASSAY_TRY(join.key, reader.text("key"));
+    ASSAY_TRY(join.value, reader.text("value"));
+    ASSAY_TRY(join.optional, reader.boolean_or("optional", false));
+    ASSAY_TRY_STATUS(reader.no_other_keys());
+    data.joins.push_back(std::move(join));
+  }
+  return {};
+}
+
+Status read_where(const Json& json, const JsonReader& reader, DataSpec& data) {
+  if (json.is_null()) return {};
+  if (!json.is_object()) return reader.wrong("where", "an object of texts");
+  for (const auto& [field, value] : json.items()) {
+    if (!value.is_string()) return reader.wrong("where", "an object of texts");
+    data.where.emplace_back(field, value.get<std::string>());
+  }
+  return {};
+}
+
 Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   JsonReader reader(json, place);
   ASSAY_TRY_STATUS(reader.must_be_object());
@@ -72,7 +100,7 @@ Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   ASSAY_TRY(const std::string kind, reader.text_or("gold_is", "text"));
   ASSAY_TRY(data.gold, gold_kind(kind, reader));
   if (data.gold != GoldKind::kFirst) {
-    ASSAY_TRY(data.gold_field, reader.text("gold"));
+    ASSAY_TRY(data.gold_field, reader.text_or("gold", ""));
   }
   if (reader.has("options")) {
     ASSAY_TRY(data.options, read_texts(reader.any("options"), reader, "options"));
@@ -83,6 +111,8 @@ Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   ASSAY_TRY(data.shuffle_options, reader.boolean_or("shuffle_options", false));
   ASSAY_TRY(data.fields, read_texts(reader.any("fields"), reader, "fields"));
   ASSAY_TRY_STATUS(read_examples(reader.any("examples"), place + ".examples", data.examples));
+  ASSAY_TRY_STATUS(read_joins(reader.any("joins"), place + ".joins", data));
+  ASSAY_TRY_STATUS(read_where(reader.any("where"), reader, data));
   return reader.no_other_keys();
 }
 

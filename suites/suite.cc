@@ -43,10 +43,12 @@ Status read_prompt(const Json& json, const std::string& place, Suite& suite) {
   if (!reader.any("system").is_null()) {
     ASSAY_TRY(suite.system_prompt, reader.text("system"));
   }
+  ASSAY_TRY(suite.follow_up_prompt, reader.text_or("follow_up", ""));
   ASSAY_TRY(suite.option_format, reader.text_or("option", "{letter}. {text}"));
   ASSAY_TRY(suite.think, reader.boolean_or("think", false));
   for (const DataSpec& data : suite.data) {
     ASSAY_TRY_STATUS(check_prompt(suite.user_prompt, data, reader));
+    ASSAY_TRY_STATUS(check_prompt(suite.follow_up_prompt, data, reader));
   }
   return reader.no_other_keys();
 }
@@ -128,6 +130,12 @@ Status read_measures(const Json& json, const std::string& place, Suite& suite) {
     ASSAY_TRY(measure.of, reader.text("of"));
     ASSAY_TRY(measure.per, reader.text_or("per", ""));
     ASSAY_TRY(measure.unit, reader.text_or("unit", "percent"));
+    ASSAY_TRY(measure.method, reader.text_or("method", "mean"));
+    static const std::vector<std::string> kMethods = {"mean", "win_rate", "style_controlled",
+                                                      "calibration"};
+    if (std::find(kMethods.begin(), kMethods.end(), measure.method) == kMethods.end()) {
+      return reader.wrong("method", "of " + join(kMethods, ", "));
+    }
     ASSAY_TRY_STATUS(reader.no_other_keys());
     suite.measures.push_back(std::move(measure));
   }
@@ -158,6 +166,9 @@ Status read_questions(JsonReader& reader, const std::string& path, Suite& suite)
   ASSAY_TRY_STATUS(read_prompt(reader.any("prompt"), path + ": prompt", suite));
   ASSAY_TRY_STATUS(read_sampling(reader.any("sampling"), path + ": sampling", suite));
   ASSAY_TRY(suite.scorer, reader.text("scorer"));
+  if (reader.has("judge")) {
+    ASSAY_TRY(suite.judge, read_judge(reader.any("judge"), path + ": judge"));
+  }
   ASSAY_TRY_STATUS(read_chance(reader.any("chance"), reader, suite));
   ASSAY_TRY_STATUS(read_metrics(reader.any("metrics"), reader, suite));
   return read_measures(reader.any("measures"), path + ": measures", suite);
@@ -203,7 +214,9 @@ Result<Suite> load_suite(const std::string& path) {
   suite.version = static_cast<int>(version);
   ASSAY_TRY(suite.title, reader.text("title"));
   ASSAY_TRY(suite.description, reader.text("description"));
-  if (reader.has("components")) {
+  if (reader.has("command")) {
+    ASSAY_TRY(suite.command, reader.text("command"));
+  } else if (reader.has("components")) {
     ASSAY_TRY_STATUS(read_components(reader.any("components"), path + ": components", suite));
   } else {
     ASSAY_TRY_STATUS(read_questions(reader, path, suite));
@@ -237,9 +250,11 @@ Result<Suite> find_suite(const std::string& name) {
   return load_suite(folder + "/" + name + ".json");
 }
 
+bool is_follow_up(const Item& item) { return item.id.ends_with("#2"); }
+
 std::string render_user_prompt(const Suite& suite, const Item& item, int sample_index) {
   std::string out;
-  const std::string& prompt = suite.user_prompt;
+  const std::string& prompt = is_follow_up(item) ? suite.follow_up_prompt : suite.user_prompt;
   for (size_t at = 0; at < prompt.size();) {
     const size_t begin = prompt.find("{{", at);
     out += prompt.substr(at, begin == std::string::npos ? begin : begin - at);

@@ -19,26 +19,32 @@
 //     "fields": ["problem"],               what the prompt and the scorer use
 //     "examples": {"file": …, "after": …} or {"file": …, "key": …, "of": …, "text": …, "rewrite":
 //                  [{"field", "pattern", "replacement"}]}    see harness/base/data_spec.h
+//     "joins": [{"field", "file", "key", "value", "optional"}],  fields from another JSONL file
+//     "where": {"category": "…"}           only such rows
 //   },
 //   "prompt": {
 //     "user": "{{problem}}\n…",            {{field}} is replaced; {{options}}, {{examples}} too
 //     "option": "{letter}. {text}",        how an option is written; {number} counts from 1
 //     "system": null,                      optional
+//     "follow_up": "{{turns/1}}",          a second turn, an item "ID#2" of its own
 //     "think": true                        the response is made to begin with "<think>\n"
 //   },
 //   "sampling": {"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768, "num_samples": 64, …},
 //   "scorer": "boxed",
+//   "judge": {…},                          how a judge is asked; see suites/judge.h
 //   "metrics": ["pass@1", "pass@k", "cons@k", "macro", "normalised"],
-//   "measures": [{"name": "…", "of": "value", "per": "value"}],     see harness/base/measure.h
+//   "measures": [{"name", "of", "per", "unit", "method"}],    see harness/base/measure.h
 //   "chance": 0.1 or {"group": 0.5, …},    what guessing gets; "normalised" needs it
 //   "published": [{"model": "…", "metric": "pass@1", "value": 83.9, "source": "…"}]
 // }
 //
 // A composite has "components" in place of data, prompt, sampling, scorer, metrics:
 //   "components": [{"suite": "math500", "weight": 0.5}, …]
+// and what another command computes has "command": "assay rate …".
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +52,7 @@
 #include "harness/base/measure.h"
 #include "harness/base/nouns.h"
 #include "harness/base/result.h"
+#include "suites/judge.h"
 
 namespace assay {
 
@@ -63,7 +70,7 @@ struct Suite {
   std::string name, title, description;
   int version = 1;
   std::vector<DataSpec> data;  // alternatives; the first stands for the suite
-  std::string user_prompt, system_prompt, option_format;
+  std::string user_prompt, follow_up_prompt, system_prompt, option_format;
   bool think = false;
   SamplingParams sampling;
   int num_samples = 1;
@@ -71,7 +78,9 @@ struct Suite {
   std::vector<std::string> metrics;
   std::vector<Measure> measures;
   std::map<std::string, double> chance;  // by group; "" for all
-  std::vector<Component> components;     // of a composite; empty: a suite of questions
+  std::optional<JudgeSpec> judge;
+  std::vector<Component> components;  // of a composite; empty: a suite of questions
+  std::string command;                // that computes it; empty: `assay run` does
   std::vector<PublishedScore> published;
   std::string sha256;  // of the JSON file
 };
@@ -86,6 +95,10 @@ Result<std::vector<std::string>> suite_names();
 Result<Suite> find_suite(const std::string& name);
 
 // The user's message for one sample of an item: {{field}} replaced, options in the sample's order.
+// Of an item whose id ends in "#2" it is the follow-up.
 std::string render_user_prompt(const Suite& suite, const Item& item, int sample_index);
+
+// Whether the item is the second turn of another one, whose id is in front of the "#2".
+bool is_follow_up(const Item& item);
 
 }  // namespace assay

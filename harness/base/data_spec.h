@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace assay {
@@ -27,6 +28,13 @@ struct ExamplesSpec {
   std::vector<Rewrite> rewrites;
 };
 
+// A field whose value stands in another JSONL file: of the row whose `key` is the item's field of
+// that name.
+struct JoinSpec {
+  std::string field, file, key, value;
+  bool optional = false;  // an item without such a row has an empty field
+};
+
 struct DataSpec {
   std::string suite;
   std::string file;                 // under --data; {group} stands for each of `groups`
@@ -46,6 +54,8 @@ struct DataSpec {
   bool shuffle_options = false;
   std::vector<std::string> fields;
   ExamplesSpec examples;
+  std::vector<JoinSpec> joins;
+  std::vector<std::pair<std::string, std::string>> where;  // only rows whose fields are so
 };
 
 }  // namespace assay

@@ -11,6 +11,12 @@ struct Measure {
   // over the sum of `per`.
   std::string of, per;
   std::string unit;  // "percent" (the value times 100) or "points"
+  // "mean": as above, with a standard error. "win_rate": the same with a bootstrap interval.
+  // "style_controlled": the win rate at no difference of style (values "style_…"). "calibration":
+  // the root mean square difference of the confidence `of` and of what is correct, in bins of 100
+  // samples by confidence (Hendrycks et al. 2019, arXiv:1812.04606, as Humanity's Last Exam has
+  // it).
+  std::string method = "mean";
 };
 
 }  // namespace assay

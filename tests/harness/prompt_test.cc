@@ -34,7 +34,7 @@ class PromptOf : public ::testing::Test {
     const auto suite = find_suite("arithmetic");
     Item item;
     item.fields["question"] = "1 + 1?";
-    const auto prompt = render_prompt(model, *suite, item, 0, thinking);
+    const auto prompt = render_prompt(model, *suite, item, 0, {}, thinking);
     EXPECT_TRUE(prompt.ok()) << prompt.error().message;
     return *prompt;
   }

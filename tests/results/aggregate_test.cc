@@ -94,7 +94,7 @@ TEST(Summary, GroupsWeighTheSameInTheMacroAverageAndItsNormalisedForm) {
   for (const bool correct : {true, true, true, false, false, true}) {
     questions.push_back({outcome(correct, "x", 1)});
   }
-  SummaryOptions options{{"a", "a", "a", "a", "b", "c"}, true, {{"a", 0.5}, {"b", 0.25}}, {}};
+  SummaryOptions options{{"a", "a", "a", "a", "b", "c"}, true, true, {{"a", 0.5}, {"b", 0.25}}, {}};
   const SuiteSummary summary = summarize("s", 1, questions, equal_text, options);
   EXPECT_NEAR(summary.pass_at_1, 4.0 / 6, 1e-12);
   EXPECT_NEAR(summary.macro->value, (0.75 + 0 + 1) / 3, 1e-12);
@@ -114,7 +114,11 @@ TEST(Summary, AMeasureIsAMeanOrARatioOfSums) {
   }
   questions.push_back({outcome(false, "y", 1)});  // has no values
   const SummaryOptions options{
-      {}, false, {}, {{"r", "followed", "asked", "percent"}, {"m", "followed", "", "points"}}};
+      {},
+      false,
+      true,
+      {},
+      {{"r", "followed", "asked", "percent", "mean"}, {"m", "followed", "", "points", "mean"}}};
   const SuiteSummary summary = summarize("s", 1, questions, equal_text, options);
   EXPECT_NEAR(summary.measures[0].value, 3.0 / 6, 1e-12);
   EXPECT_EQ(summary.measures[0].samples, 3);
