@@ -50,6 +50,15 @@ Result<std::pair<std::string, int>> parse_task(const std::string& text) {
   return std::pair(text.substr(0, colon), count);
 }
 
+// The first `limit` items of each group, or of all where there are no groups.
+void keep_first(int limit, std::vector<Item>& items) {
+  std::map<std::string, int> kept;
+  std::erase_if(items, [&](const Item& item) {
+    const auto group = item.fields.find("group");
+    return ++kept[group == item.fields.end() ? "" : group->second] > limit;
+  });
+}
+
 Result<Task> load_task(const std::string& text, const RunOptions& options) {
   ASSAY_TRY(const auto parsed, parse_task(text));
   Task task;
@@ -78,9 +87,7 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   task.shuffle_options = spec.shuffle_options;
   ASSAY_TRY(Dataset dataset, load_dataset(spec, options.data));
   task.items = std::move(dataset.items);
-  if (options.limit && static_cast<size_t>(*options.limit) < task.items.size()) {
-    task.items.resize(static_cast<size_t>(*options.limit));
-  }
+  if (options.limit) keep_first(*options.limit, task.items);
   if (!suite.follow_up_prompt.empty()) {
     task.follow_ups = task.items;
     for (Item& item : task.follow_ups) item.id += "#2";

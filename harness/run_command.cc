@@ -169,7 +169,9 @@ void add_run_command(CLI::App& app, int* exit_code) {
       ->multi_option_policy(last);
   command->add_option("--num-samples,-n,--repeats,--epochs", o.num_samples, "Samples a question")
       ->multi_option_policy(last);
-  command->add_option("--limit,-l", o.limit, "Only the first questions of each suite")
+  command
+      ->add_option("--limit,-l", o.limit,
+                   "Only the first questions of each suite, or of each of its groups")
       ->multi_option_policy(last);
   command
       ->add_option("--output-dir,-o,--output_path", o.output_dir,

@@ -129,7 +129,8 @@ void add_score_command(CLI::App& app, int* exit_code) {
       ->capture_default_str();
   command->add_option("--num-samples,-n", options->run.num_samples,
                       "The first completions of each question (default: all)");
-  command->add_option("--limit,-l", options->run.limit, "Only the first questions of the suite");
+  command->add_option("--limit,-l", options->run.limit,
+                      "Only the first questions of the suite, or of its groups");
   command->add_option("--data", options->run.data, "Folder of the suites' data")
       ->envname("ASSAY_DATA");
   command->add_option("--output-dir,-o", options->run.output_dir, "Where the run is stored");

@@ -81,11 +81,11 @@ double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& sa
 namespace {
 
 // Mean and standard errors of the questions' pass@1.
-GroupScore score_of(const std::vector<const std::vector<SampleOutcome>*>& questions) {
+GroupScore score_of(const std::vector<std::vector<SampleOutcome>>& questions) {
   GroupScore score;
   double sum = 0, sum_of_squares = 0, sampling_variance = 0;
-  for (const auto* samples : questions) {
-    const Counts counts = count(*samples);
+  for (const auto& samples : questions) {
+    const Counts counts = count(samples);
     if (counts.scored == 0) continue;
     ++score.questions;
     const double p = static_cast<double>(counts.correct) / counts.scored;
@@ -122,29 +122,6 @@ struct GroupMean {
                     std::nullopt};
   }
 };
-
-void add_groups(const std::vector<std::vector<SampleOutcome>>& questions,
-                const SummaryOptions& options, SuiteSummary& summary) {
-  std::map<std::string, std::vector<const std::vector<SampleOutcome>*>> by_group;
-  for (size_t i = 0; i < questions.size(); ++i) {
-    by_group[i < options.groups.size() ? options.groups[i] : ""].push_back(&questions[i]);
-  }
-  GroupMean macro, normalised;
-  for (const auto& [group, members] : by_group) {
-    const GroupScore score = score_of(members);
-    if (!group.empty()) summary.groups[group] = score;
-    if (score.questions == 0) continue;
-    macro.add(score.pass_at_1, score.question_se);
-    auto chance = options.chance.find(group);
-    if (chance == options.chance.end()) chance = options.chance.find("");
-    if (chance == options.chance.end()) continue;
-    const double room = 1 - chance->second;
-    const double above = score.pass_at_1 - chance->second;
-    normalised.add(std::max(0.0, above) / room, above > 0 ? score.question_se / room : 0);
-  }
-  if (options.macro) summary.macro = macro.mean("macro");
-  if (!options.chance.empty()) summary.normalised = normalised.mean("normalised");
-}
 
 // See Measure::method.
 double calibration_error(const std::string& confidence_key,
@@ -237,6 +214,36 @@ Measured measured(const Measure& measure,
   return out;
 }
 
+void add_groups(const std::vector<std::vector<SampleOutcome>>& questions,
+                const SummaryOptions& options, SuiteSummary& summary) {
+  std::map<std::string, std::vector<std::vector<SampleOutcome>>> by_group;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    by_group[i < options.groups.size() ? options.groups[i] : ""].push_back(questions[i]);
+  }
+  GroupMean macro, normalised;
+  const auto add_normalised = [&](const GroupScore& score, double chance) {
+    const double room = 1 - chance, above = score.pass_at_1 - chance;
+    normalised.add(std::max(0.0, above) / room, above > 0 ? score.question_se / room : 0);
+  };
+  for (const auto& [group, members] : by_group) {
+    GroupScore score = score_of(members);
+    if (score.questions > 0) macro.add(score.pass_at_1, score.question_se);
+    const auto chance = options.chance.find(group);
+    if (score.questions > 0 && !group.empty() && chance != options.chance.end()) {
+      add_normalised(score, chance->second);
+    }
+    if (!options.accuracy && !options.measures.empty()) {
+      score.measured = measured(options.measures.front(), members);
+    }
+    if (!group.empty()) summary.groups[group] = std::move(score);
+  }
+  if (const auto chance = options.chance.find(""); chance != options.chance.end()) {
+    add_normalised(score_of(questions), chance->second);
+  }
+  if (options.macro) summary.macro = macro.mean("macro");
+  if (!options.chance.empty()) summary.normalised = normalised.mean("normalised");
+}
+
 }  // namespace
 
 SuiteSummary summarize(const std::string& suite, int num_samples,
@@ -249,9 +256,7 @@ SuiteSummary summarize(const std::string& suite, int num_samples,
   summary.accuracy = options.accuracy;
   int smallest = num_samples;
   double truncated = 0, unanswered = 0;
-  std::vector<const std::vector<SampleOutcome>*> all;
   for (const auto& samples : questions) {
-    all.push_back(&samples);
     const Counts counts = count(samples);
     for (const SampleOutcome& sample : samples) {
       truncated += sample.truncated ? 1 : 0;
@@ -266,7 +271,7 @@ SuiteSummary summarize(const std::string& suite, int num_samples,
   summary.truncation_rate = truncated / total;
   summary.no_answer_rate = unanswered / total;
   summary.mean_tokens = static_cast<double>(summary.completion_tokens) / total;
-  const GroupScore score = score_of(all);
+  const GroupScore score = score_of(questions);
   if (score.questions == 0) return summary;
   add_groups(questions, options, summary);
   for (const Measure& measure : options.measures) {

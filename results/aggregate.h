@@ -26,12 +26,6 @@ struct SampleOutcome {
   std::map<std::string, double> values;
 };
 
-// The questions of one group: a subject, a task, a domain.
-struct GroupScore {
-  int questions = 0;
-  double pass_at_1 = 0, sampling_se = 0, question_se = 0;
-};
-
 struct Measured {
   Measure measure;
   int64_t samples = 0;  // that have the value
@@ -40,12 +34,19 @@ struct Measured {
   std::optional<std::pair<double, double>> interval;  // 95 %, where the method has one
 };
 
+// The questions of one group: a subject, a task, a domain.
+struct GroupScore {
+  int questions = 0;
+  double pass_at_1 = 0, sampling_se = 0, question_se = 0;
+  std::optional<Measured> measured;  // the first measure, of a suite without accuracy
+};
+
 // What a suite reports beside its scores.
 struct SummaryOptions {
   std::vector<std::string> groups;       // of each question; empty: the suite has none
   bool macro = false;                    // the mean of groups is a score of the suite
   bool accuracy = true;                  // pass@1 and what follows from it are scores too
-  std::map<std::string, double> chance;  // by group, "" for all others; see normalised
+  std::map<std::string, double> chance;  // by group, or "" of the whole suite; see normalised
   std::vector<Measure> measures;
 };
 
@@ -70,8 +71,8 @@ struct SuiteSummary {
   std::map<std::string, GroupScore> groups;
   // The mean of the groups' pass@1, each group weighing the same.
   std::optional<Measured> macro;
-  // The mean over groups of max(0, (p − chance)/(1 − chance)), in the groups whose chance is known
-  // (without groups: of the suite): the scale of the Open LLM Leaderboard v2.
+  // max(0, (p − chance)/(1 − chance)) of the suite, or its mean over the groups whose chance is
+  // known: the scale of the Open LLM Leaderboard v2.
   std::optional<Measured> normalised;
   std::vector<Measured> measures;
   double truncation_rate = 0;

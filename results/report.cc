@@ -51,7 +51,7 @@ std::string format_pass_at_k(const SuiteSummary& summary) {
   return out;
 }
 
-std::string format_measured(const std::string& suite, const Measured& measured) {
+std::string format_measured(const std::string& suite, const Measured& measured, int64_t all) {
   const double scale = measured.measure.unit == "percent" ? 100 : 1;
   const int digits = measured.measure.unit == "percent" ? 1 : 2;
   std::string error;
@@ -61,17 +61,30 @@ std::string format_measured(const std::string& suite, const Measured& measured) 
   } else if (measured.measure.method == "mean") {
     error = fmt::format(" ± {:.2f}", scale * measured.question_se);
   }
-  return fmt::format("  {}: {} {:.{}f}{}\n", suite, measured.measure.name, scale * measured.value,
-                     digits, error);
+  const std::string of =
+      measured.samples < all ? fmt::format(" (of {} of {} samples)", measured.samples, all) : "";
+  return fmt::format("  {}: {} {:.{}f}{}{}\n", suite, measured.measure.name, scale * measured.value,
+                     digits, error, of);
 }
 
 std::string format_groups(const SuiteSummary& summary) {
   if (summary.groups.size() < 2) return {};
-  std::vector<Row> rows = {{"  group", {"questions", "pass@1", "± questions"}}};
+  const auto& first = summary.groups.begin()->second.measured;
+  std::vector<Row> rows = {
+      {"  group", {"questions", first ? first->measure.name : "pass@1", "± questions"}}};
   for (const auto& [group, score] : summary.groups) {
-    rows.push_back({"  " + group,
-                    {std::to_string(score.questions), percent(score.pass_at_1),
-                     fmt::format("{:.2f}", 100 * score.question_se)}});
+    Row row{"  " + group,
+            {std::to_string(score.questions), percent(score.pass_at_1),
+             fmt::format("{:.2f}", 100 * score.question_se)}};
+    if (score.measured) {
+      const double scale = score.measured->measure.unit == "percent" ? 100 : 1;
+      row.cells[1] = fmt::format("{:.{}f}", scale * score.measured->value, scale == 1 ? 2 : 1);
+      row.cells[2] = score.measured->interval
+                         ? fmt::format("[{:.1f}, {:.1f}]", scale * score.measured->interval->first,
+                                       scale * score.measured->interval->second)
+                         : fmt::format("{:.2f}", scale * score.measured->question_se);
+    }
+    rows.push_back(std::move(row));
   }
   return format_table(rows);
 }
@@ -246,10 +259,10 @@ std::string format_report(const Report& report) {
     if (summary.accuracy) {
       out += fmt::format("  {}: {}\n", summary.suite, format_pass_at_k(summary));
     }
-    if (summary.macro) out += format_measured(summary.suite, *summary.macro);
-    if (summary.normalised) out += format_measured(summary.suite, *summary.normalised);
+    if (summary.macro) out += format_measured(summary.suite, *summary.macro, 0);
+    if (summary.normalised) out += format_measured(summary.suite, *summary.normalised, 0);
     for (const Measured& measured : summary.measures) {
-      out += format_measured(summary.suite, measured);
+      out += format_measured(summary.suite, measured, summary.samples);
     }
     out += format_groups(summary);
   }
@@ -261,7 +274,7 @@ std::string format_report(const Report& report) {
   }
   if (report.sample_data) out += "  (on sample data: not all of the official questions)\n";
   const SessionStats& sessions = report.sessions;
-  if (sessions.wall_s > 0) {
+  if (sessions.generated_tokens > 0) {
     out += fmt::format("\n  {} tokens in {}: {:.0f} tokens/s\n",
                        with_commas(sessions.generated_tokens), format_duration(sessions.wall_s),
                        static_cast<double>(sessions.generated_tokens) / sessions.wall_s);
@@ -320,6 +333,7 @@ OrderedJson report_json(const Report& report, const OrderedJson& manifest) {
                                 {"pass@1", score.pass_at_1},
                                 {"pass@1_sampling_se", score.sampling_se},
                                 {"pass@1_question_se", score.question_se}};
+      if (score.measured) entry["groups"][group]["measured"] = measured_json(*score.measured);
     }
     entry["mean_tokens"] = summary.mean_tokens;
     entry["truncation_rate"] = summary.truncation_rate;

@@ -21,19 +21,18 @@ std::string last_match(std::string_view text, const re2::RE2& pattern) {
 }
 
 struct Patterns {
-  re2::RE2 box, answer_is, answer, alone;
+  re2::RE2 box, answer_is, answer;
 };
 
 const Patterns& patterns_of(OptionLabels labels) {
   static const Patterns kLetters = {
       re2::RE2(R"(^\s*(?:\\(?:text|textbf|mathrm|mathbf)\{)?\s*\(?([A-J])(?:[^\w].*)?$)"),
       re2::RE2(R"([Aa]nswer is:?\s*[*$"'\\(]*(?:text\{)?\(?([A-J])\b)"),
-      re2::RE2(R"([Aa](?:nswer|NSWER):\s*[*$"'\\(]*(?:text\{)?\(?([A-J])\b)"),
-      re2::RE2(R"((?:^|[^\p{L}\p{N}_])([A-J])(?:$|[^\p{L}\p{N}_]))")};
+      re2::RE2(R"([Aa](?:nswer|NSWER):\s*[*$"'\\(]*(?:text\{)?\(?([A-J])\b)")};
   static const Patterns kNumbers = {
       re2::RE2(R"(^\s*(?:\\(?:text|textbf|mathrm|mathbf)\{)?\s*\(?([1-9])(?:[^\w.,].*)?$)"),
       re2::RE2(R"([Aa]nswer is:?\s*[*$"'\\(]*(?:text\{)?\(?([1-9])\b)"),
-      re2::RE2(R"([Aa](?:nswer|NSWER):\s*[*$"'\\(]*(?:text\{)?\(?([1-9])\b)"), re2::RE2(R"(^\b$)")};
+      re2::RE2(R"([Aa](?:nswer|NSWER):\s*[*$"'\\(]*(?:text\{)?\(?([1-9])\b)")};
   return labels == OptionLabels::kLetters ? kLetters : kNumbers;
 }
 
@@ -47,6 +46,19 @@ std::string bare(std::string_view text) {
   if (first == std::string::npos) return {};
   return to_lower_ascii(
       std::string_view(out).substr(first, out.find_last_not_of(kMarks) - first + 1));
+}
+
+// The last letter that stands alone. An "A" or "I" before a word is no letter but an article or a
+// pronoun.
+std::string last_alone(std::string_view text) {
+  static const re2::RE2 kAlone(
+      R"((?:^|[^\p{L}\p{N}_])(?:([B-HJ])(?:$|[^\p{L}\p{N}_])|([AI])(?:$|[^\p{L}\p{N}_'’ ]| [^\p{Ll}])))");
+  re2::StringPiece rest(text.data(), text.size());
+  std::string letter, article, last;
+  while (re2::RE2::FindAndConsume(&rest, kAlone, &letter, &article)) {
+    last = letter.empty() ? article : letter;
+  }
+  return last;
 }
 
 std::optional<size_t> option_of_text(const std::vector<std::string>& options,
@@ -96,16 +108,18 @@ std::optional<Choice> extract_choice(std::string_view text, const std::vector<st
     if (option)
       return Choice{static_cast<char>(first + static_cast<char>(*option)), "option's text"};
   }
-  return take(last_match(text, patterns.alone), "last letter");
+  if (labels == OptionLabels::kNumbers) return std::nullopt;
+  return take(last_alone(text), "last letter");
 }
 
 std::optional<Choice> extract_choice_officially(std::string_view text) {
   static const re2::RE2 kFirst(R"(answer is \(?([A-J])\)?)"), kAnswer(R"([aA]nswer:\s*([A-J]))");
+  static const re2::RE2 kAlone(R"((?:^|[^\p{L}\p{N}_])([A-J])(?:$|[^\p{L}\p{N}_]))");
   const re2::StringPiece piece(text.data(), text.size());
   std::string letter;
   if (re2::RE2::PartialMatch(piece, kFirst, &letter)) return Choice{letter[0], "answer is"};
   if (letter = last_match(text, kAnswer); !letter.empty()) return Choice{letter[0], "answer:"};
-  letter = last_match(text, patterns_of(OptionLabels::kLetters).alone);
+  letter = last_match(text, kAlone);
   if (!letter.empty()) return Choice{letter[0], "last letter"};
   return std::nullopt;
 }
