@@ -94,6 +94,13 @@ def main(folder):
     cases = (ROOT / "tests/cases/math_equal.jsonl").read_text().splitlines()
     for i, case in enumerate(map(json.loads, cases)):
         write("math", str(i), f"{case['gold']}\n{case['answer']}".encode())
+    for name in ("bbh", "judgments", "choice"):
+        for i, case in enumerate((ROOT / f"tests/cases/{name}.jsonl").read_text().splitlines()):
+            write("answers", f"{name}-{i}", json.loads(case)["text"].encode())
+    for path in sorted((ROOT / "suites").glob("*.json")):
+        write("suite", path.stem, path.read_bytes())
+    for path in sorted((ROOT / "datasets/samples").glob("*/*")):
+        write("suite", path.stem + path.suffix, path.read_bytes())
     for version in (2, 3):
         write("gguf", f"v{version}", gguf(version))
     for dtype, size_bytes in (("F32", 4), ("F16", 2), ("BF16", 2)):

@@ -201,6 +201,10 @@ std::string options_text(const Suite& suite, const Item& item, int sample_index)
 
 Result<Suite> load_suite(const std::string& path) {
   ASSAY_TRY(const std::string text, read_file(path));
+  return parse_suite(text, path);
+}
+
+Result<Suite> parse_suite(std::string_view text, const std::string& path) {
   ASSAY_TRY(const Json json, parse_json(text, path));
   Suite suite;
   suite.sha256 = sha256_hex(text);

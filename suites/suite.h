@@ -46,6 +46,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/base/data_spec.h"
@@ -88,6 +89,8 @@ struct Suite {
 // Reads one suite file. An unknown key, a missing one or one of the wrong type is an error that
 // names file and key.
 Result<Suite> load_suite(const std::string& path);
+// The same of a file's text.
+Result<Suite> parse_suite(std::string_view text, const std::string& path);
 
 // The names of all suites that come with assay, sorted.
 Result<std::vector<std::string>> suite_names();
