@@ -85,7 +85,7 @@ TEST(MathEqual, RandomDifferentGoldsAreDifferentUnlessTheyAreListed) {
   const auto golds = math_golds(data_path);
   std::set<std::pair<std::string, std::string>> listed;
   for (const Json& row : testing::load_jsonl(testing::tests_path("cases/math_equal_golds.jsonl"))) {
-    listed.insert({row["a"], row["b"]});
+    listed.emplace(row["a"].get<std::string>(), row["b"].get<std::string>());
   }
   std::mt19937 random(5);
   for (int pairs = 0; pairs < 2000;) {
