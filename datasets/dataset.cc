@@ -32,7 +32,7 @@ Result<std::string> field_text(const Row& row, const std::string& field) {
     }
     value = &(*value)[static_cast<size_t>(part[0] - '0')];
   }
-  return value->is_string() ? value->get<std::string>() : dump_json(*value);
+  return value->is_string() ? value->get<std::string>() : json_text(*value);
 }
 
 Result<std::vector<std::string>> options_of(const DataSpec& spec, const Row& row) {

@@ -1,12 +1,53 @@
 #include "datasets/rows.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 #include <zlib.h>
+
+#include <algorithm>
 
 #include "harness/base/text.h"
 
 namespace assay {
 namespace {
+
+// Stands before an integer that is kept as text; no data set writes it.
+constexpr std::string_view kBigInteger = "\\u0001int ";
+
+// Integers of more than 18 digits, which would lose digits as numbers, as marked texts.
+std::string with_big_integers(std::string_view text) {
+  std::string out;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string || c == '"') {
+      out += c;
+      if (in_string && c == '\\' && i + 1 < text.size()) {
+        out += text[++i];
+      } else if (c == '"') {
+        in_string = !in_string;
+      }
+      continue;
+    }
+    // A whole number token, so that the digits behind a point are not taken for one.
+    size_t end = i;
+    while (end < text.size() &&
+           std::string_view("0123456789+-.eE").find(text[end]) != std::string_view::npos) {
+      ++end;
+    }
+    const std::string_view token = text.substr(i, end - i);
+    const size_t digits = token.size() - (token.starts_with('-') ? 1 : 0);
+    if (digits > 18 &&
+        token.find_first_not_of("0123456789", token.size() - digits) == std::string_view::npos) {
+      out += "\"" + std::string(kBigInteger) + std::string(token) + "\"";
+    } else {
+      end = std::max(end, i + 1);
+      out += text.substr(i, end - i);
+    }
+    i = end - 1;
+  }
+  return out;
+}
 
 Result<std::vector<Row>> jsonl_rows(std::string_view text, const std::string& path) {
   std::vector<Row> rows;
@@ -18,7 +59,10 @@ Result<std::vector<Row>> jsonl_rows(std::string_view text, const std::string& pa
     Row row;
     row.place = fmt::format("{}:{}", path, line_number);
     row.number = line_number;
-    ASSAY_TRY(row.fields, parse_json(line, row.place));
+    static const re2::RE2 kLong("[0-9]{19}");
+    const bool big = re2::RE2::PartialMatch(re2::StringPiece(line.data(), line.size()), kLong);
+    ASSAY_TRY(row.fields,
+              big ? parse_json(with_big_integers(line), row.place) : parse_json(line, row.place));
     rows.push_back(std::move(row));
   }
   return rows;
@@ -127,6 +171,15 @@ Result<std::vector<Row>> inner_rows(const std::string& key, std::vector<Row> row
 }
 
 }  // namespace
+
+std::string json_text(const Json& value) {
+  static const re2::RE2 kMarked(R"re("\\u0001int (-?[0-9]+)")re");
+  std::string text = dump_json(value);
+  if (text.find(kBigInteger) != std::string::npos) {
+    re2::RE2::GlobalReplace(&text, kMarked, R"(\1)");
+  }
+  return text;
+}
 
 Result<std::string> unpacked(const std::string& path, std::string_view bytes) {
   if (!path.ends_with(".gz")) return std::string(bytes);

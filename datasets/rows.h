@@ -25,6 +25,10 @@ Result<std::string> unpacked(const std::string& path, std::string_view bytes);
 Result<std::vector<Row>> read_rows(const DataSpec& spec, std::string_view text,
                                    const std::string& path);
 
+// A field's value as JSON text, with every digit of its numbers: read_rows() keeps integers that
+// have more than 18 digits as texts that this function knows.
+std::string json_text(const Json& value);
+
 // A list of texts: a JSON list, or the text of a Python one ("['a', \"b\"]"), as CSV files have.
 Result<std::vector<std::string>> text_list(const Json& value, const std::string& place);
 

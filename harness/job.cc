@@ -10,6 +10,7 @@
 #include "datasets/dataset.h"
 #include "harness/base/hash.h"
 #include "harness/base/text.h"
+#include "scorers/code/code.h"
 
 namespace assay {
 namespace {
@@ -59,6 +60,10 @@ void keep_first(int limit, std::vector<Item>& items) {
   });
 }
 
+bool runs_programs(const std::string& scorer) {
+  return scorer.starts_with("humaneval") || scorer == "code_tests";
+}
+
 Result<Task> load_task(const std::string& text, const RunOptions& options) {
   ASSAY_TRY(const auto parsed, parse_task(text));
   Task task;
@@ -80,6 +85,13 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
       options.grader == "default" ? suite.scorer : suite.scorer + ":" + options.grader;
   ASSAY_TRY(std::unique_ptr<Scorer> scorer, make_scorer(task.scorer_name));
   task.scorer = std::move(scorer);
+  if (runs_programs(suite.scorer)) {
+    const Status able = can_run_programs();
+    if (!able.ok()) {
+      return Error{
+          fmt::format("{}: its answers are programs, and {}", suite.name, able.error().message)};
+    }
+  }
   const auto there = std::find_if(suite.data.begin(), suite.data.end(), [&](const DataSpec& spec) {
     return data_is_there(spec, options.data);
   });

@@ -6,6 +6,7 @@
 #include "scorers/bbh/bbh.h"
 #include "scorers/boxed/boxed.h"
 #include "scorers/choice/choice.h"
+#include "scorers/code/code.h"
 #include "scorers/hle/hle.h"
 #include "scorers/ifeval/ifeval.h"
 #include "scorers/judge/judgment.h"
@@ -31,10 +32,15 @@ Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
   if (kind == "ifeval") scorer = std::make_unique<IfevalScorer>();
   if (kind == "hle") scorer = std::make_unique<HleScorer>();
   if (kind == "judged") scorer = std::make_unique<JudgedScorer>();
+  if (kind == "humaneval") scorer = std::make_unique<CodeScorer>(CodeScorer::Kind::kHumanEval);
+  if (kind == "humaneval_plus") {
+    scorer = std::make_unique<CodeScorer>(CodeScorer::Kind::kHumanEvalPlus);
+  }
+  if (kind == "code_tests") scorer = std::make_unique<CodeScorer>(CodeScorer::Kind::kTests);
   if (scorer) return scorer;
   return Error{
       fmt::format("there is no scorer {}; there are boxed, choice, choice_number, bbh, ifeval, "
-                  "hle and judged",
+                  "hle, judged, humaneval, humaneval_plus and code_tests",
                   quote_for_message(kind))};
 }
 

@@ -1,0 +1,236 @@
+#include "scorers/code/sandbox.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+// Boost 1.81's headers of process v2 lack some of what they use.
+#define BOOST_PROCESS_USE_STD_FS
+#include <boost/optional.hpp>
+#include <boost/type_traits.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/readable_pipe.hpp>
+#include <boost/asio/writable_pipe.hpp>
+#include <boost/process/v2/process.hpp>
+#include <boost/process/v2/stdio.hpp>
+#include <filesystem>
+#include <thread>
+
+#include "harness/base/clock.h"
+#include "harness/base/file.h"
+#include "harness/base/resources.h"
+#include "harness/base/text.h"
+
+namespace assay {
+namespace {
+
+namespace asio = boost::asio;
+namespace process = boost::process::v2;
+
+// Beside the running program, or one folder up, where the tests' program finds it.
+Result<std::string> jail_program() {
+  std::error_code code;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", code);
+  for (const std::filesystem::path& folder :
+       {self.parent_path(), self.parent_path().parent_path()}) {
+    const std::string path = (folder / "assay_jail").string();
+    if (file_exists(path)) return path;
+  }
+  return Error{"assay_jail is not beside the program; build or install assay as a whole"};
+}
+
+}  // namespace
+
+class Sandbox::Jail {
+ public:
+  static Result<std::unique_ptr<Jail>> start() {
+    ASSAY_TRY(const std::string program, jail_program());
+    ASSAY_TRY(const std::string zygote, find_resource("scorers/code/zygote.py"));
+    auto jail = std::make_unique<Jail>();
+    try {
+      asio::writable_pipe requests(jail->context_);
+      asio::readable_pipe answers(jail->context_);
+      jail->process_ = std::make_unique<process::process>(
+          jail->context_, program, std::vector<std::string>{zygote, "/usr/bin/python3"},
+          process::process_stdio{requests, answers, nullptr});
+      jail->requests_ = requests.release();
+      jail->answers_ = answers.release();
+    } catch (const std::exception& error) {
+      return Error{fmt::format("{}: cannot be started: {}", program, error.what())};
+    }
+    ASSAY_TRY(const Json ready, jail->receive(20));
+    if (ready.value("status", "") != "ready") {
+      return Error{"the sandbox cannot be made: " + ready.value("detail", std::string("?"))};
+    }
+    return jail;
+  }
+
+  ~Jail() {
+    if (requests_ >= 0) close(requests_);
+    if (answers_ >= 0) close(answers_);
+    if (!process_) return;
+    // Without requests the zygote ends by itself; what does not is made to.
+    boost::system::error_code code;
+    const double until_s = monotonic_s() + 0.5;
+    while (process_->running(code) && !code && monotonic_s() < until_s) usleep(500);
+    process_->terminate(code);
+  }
+
+  Result<Json> ask(const Json& request, const std::string& part, double timeout_s) {
+    const std::string body = dump_json(request);
+    ASSAY_TRY_STATUS(send(fmt::format("{:08x}", body.size()) + body + part, timeout_s));
+    return receive(timeout_s);
+  }
+
+ private:
+  Status send(std::string_view bytes, double timeout_s) {
+    const double until_s = monotonic_s() + timeout_s;
+    while (!bytes.empty()) {
+      ASSAY_TRY_STATUS(wait(requests_, POLLOUT, until_s));
+      const ssize_t count = write(requests_, bytes.data(), std::min<size_t>(bytes.size(), 4096));
+      if (count <= 0) return Error{"the jail takes no requests"};
+      bytes.remove_prefix(static_cast<size_t>(count));
+    }
+    return {};
+  }
+
+  Result<Json> receive(double timeout_s) {
+    const double until_s = monotonic_s() + timeout_s;
+    ASSAY_TRY(const std::string header, receive_bytes(8, until_s));
+    size_t size = 0;
+    if (std::sscanf(header.c_str(), "%8zx", &size) != 1) return Error{"the jail answers nonsense"};
+    ASSAY_TRY(const std::string body, receive_bytes(size, until_s));
+    return parse_json(body, "the jail's answer");
+  }
+
+  Result<std::string> receive_bytes(size_t size, double until_s) {
+    std::string bytes;
+    std::vector<char> part(1 << 16);
+    while (bytes.size() < size) {
+      ASSAY_TRY_STATUS(wait(answers_, POLLIN, until_s));
+      const ssize_t count = read(answers_, part.data(), std::min(part.size(), size - bytes.size()));
+      if (count <= 0) return Error{"the jail ended"};
+      bytes.append(part.data(), static_cast<size_t>(count));
+    }
+    return bytes;
+  }
+
+  static Status wait(int descriptor, short events, double until_s) {
+    while (true) {
+      const double left_s = until_s - monotonic_s();
+      if (left_s <= 0) return Error{"the jail does not answer"};
+      pollfd entry{descriptor, events, 0};
+      const int ready = poll(&entry, 1, static_cast<int>(std::min(left_s, 3600.0) * 1000) + 1);
+      if (ready > 0) return {};
+      if (ready < 0 && errno != EINTR) return Error{"the jail cannot be waited for"};
+    }
+  }
+
+  asio::io_context context_;
+  std::unique_ptr<process::process> process_;
+  int requests_ = -1, answers_ = -1;
+};
+
+Result<std::unique_ptr<Sandbox>> Sandbox::start(int jails) {
+  std::unique_ptr<Sandbox> sandbox(new Sandbox);
+  sandbox->most_ =
+      jails > 0 ? jails : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  ASSAY_TRY(std::unique_ptr<Jail> first, Jail::start());
+  sandbox->there_ = 1;
+  sandbox->idle_.push_back(std::move(first));
+  return sandbox;
+}
+
+Sandbox::~Sandbox() = default;
+
+Result<std::unique_ptr<Sandbox::Jail>> Sandbox::take() {
+  {
+    std::unique_lock lock(mutex_);
+    free_.wait(lock, [this] { return !idle_.empty() || there_ < most_; });
+    if (!idle_.empty()) {
+      std::unique_ptr<Jail> jail = std::move(idle_.back());
+      idle_.pop_back();
+      return jail;
+    }
+    ++there_;
+  }
+  auto jail = Jail::start();
+  if (!jail.ok()) give_back(nullptr);
+  return jail;
+}
+
+void Sandbox::give_back(std::unique_ptr<Jail> jail) {
+  const std::lock_guard lock(mutex_);
+  if (jail) {
+    idle_.push_back(std::move(jail));
+  } else {
+    --there_;
+  }
+  free_.notify_one();
+}
+
+Result<ProgramOutcome> Sandbox::attempt(const Json& request, const std::string& part,
+                                        double wall_s) {
+  ASSAY_TRY(std::unique_ptr<Jail> jail, take());
+  Json timed = request;
+  timed["wall_s"] = wall_s;
+  // The zygote keeps the wall limit itself; it has as much again for what comes before and after.
+  const auto answer = jail->ask(timed, part, 2 * wall_s + 30);
+  if (!answer.ok()) {
+    jail.reset();
+    give_back(nullptr);
+    return answer.error();
+  }
+  give_back(std::move(jail));
+  ProgramOutcome outcome;
+  outcome.status = answer->value("status", std::string("unscored"));
+  outcome.detail = answer->value("detail", std::string());
+  outcome.output = answer->value("stdout", std::string());
+  for (const Json& output : answer->value("outputs", Json::array())) {
+    if (output.is_string()) outcome.outputs.push_back(output.get<std::string>());
+  }
+  outcome.cpu_s = answer->value("cpu_s", 0.0);
+  outcome.wall_s = answer->value("wall_s", 0.0);
+  return outcome;
+}
+
+ProgramOutcome Sandbox::run_request(Json request, const std::string& part,
+                                    const ProgramLimits& limits) {
+  request["cpu_s"] = limits.cpu_s;
+  request["memory_bytes"] = limits.memory_bytes;
+  request["output_bytes"] = limits.output_bytes;
+  if (!part.empty()) request["part_bytes"] = part.size();
+  {
+    const std::shared_lock shared(alone_);
+    const auto outcome = attempt(request, part, limits.wall_s);
+    if (outcome.ok() && outcome->status != "wall") return *outcome;
+  }
+  // Whoever was slow on a busy machine, or lost its jail, gets the machine for itself.
+  const std::unique_lock exclusive(alone_);
+  const auto outcome = attempt(request, part, 3 * limits.wall_s);
+  if (outcome.ok()) return *outcome;
+  ProgramOutcome lost;
+  lost.status = "unscored";
+  lost.detail = outcome.error().message;
+  return lost;
+}
+
+ProgramOutcome Sandbox::run(const std::string& source, const std::string& input,
+                            const ProgramLimits& limits) {
+  return run_request({{"mode", "stdin"}, {"source", source}, {"stdin", input}}, "", limits);
+}
+
+ProgramOutcome Sandbox::check(const std::string& mode, const std::string& source,
+                              const std::string& entry, const std::string& part,
+                              const ProgramLimits& limits) {
+  return run_request({{"mode", mode}, {"source", source}, {"entry", entry}}, part, limits);
+}
+
+Result<Sandbox*> shared_sandbox() {
+  static const Result<std::unique_ptr<Sandbox>> sandbox = Sandbox::start();
+  if (!sandbox.ok()) return sandbox.error();
+  return sandbox->get();
+}
+
+}  // namespace assay
