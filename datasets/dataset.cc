@@ -6,6 +6,7 @@
 #include <set>
 
 #include "datasets/examples.h"
+#include "datasets/livecodebench.h"
 #include "datasets/manifest.h"
 #include "datasets/rows.h"
 #include "harness/base/boxed.h"
@@ -102,6 +103,14 @@ Result<Item> read_item(const DataSpec& spec, const std::string& group, const Row
   }
   if (!options.empty()) item.fields["options"] = dump_json(Json(options));
   if (spec.shuffle_options) item.fields["option_order"] = "by item and sample";
+  if (spec.tests == "livecodebench") {
+    ASSAY_TRY(item.fields["tests"], livecodebench_tests(row.fields, row.place));
+    ASSAY_TRY(const std::string starter, field_text(row, "starter_code"));
+    item.fields["format"] = livecodebench_format(starter);
+  }
+  if (!spec.date_field.empty()) {
+    ASSAY_TRY(item.fields["date"], field_text(row, spec.date_field));
+  }
   if (!group.empty()) item.fields["group"] = group;
   if (group.empty() && !spec.group_field.empty()) {
     ASSAY_TRY(item.fields["group"], field_text(row, spec.group_field));

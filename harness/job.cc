@@ -72,6 +72,8 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   task.num_samples = options.num_samples.value_or(suite.num_samples);
   if (parsed.second > 0) task.num_samples = parsed.second;
   task.first_sample = options.first_sample;
+  task.from = options.from;
+  task.to = options.to;
   auto sampling = std::make_shared<SamplingParams>(suite.sampling);
   sampling->temperature = options.temperature.value_or(sampling->temperature);
   sampling->top_p = options.top_p.value_or(sampling->top_p);
@@ -99,6 +101,21 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   task.shuffle_options = spec.shuffle_options;
   ASSAY_TRY(Dataset dataset, load_dataset(spec, options.data));
   task.items = std::move(dataset.items);
+  if (!options.from.empty() || !options.to.empty()) {
+    if (spec.date_field.empty()) {
+      return Error{fmt::format("--from, --to: the questions of {} have no dates", suite.name)};
+    }
+    std::erase_if(task.items, [&](const Item& item) {
+      const std::string& date = item.fields.at("date");
+      // Of a month given as the end every day is meant.
+      return date < options.from ||
+             (!options.to.empty() && date.substr(0, options.to.size()) > options.to);
+    });
+    if (task.items.empty()) {
+      return Error{fmt::format("--from {} --to {}: {} has no questions of these dates",
+                               options.from, options.to, suite.name)};
+    }
+  }
   if (options.limit) keep_first(*options.limit, task.items);
   if (!suite.follow_up_prompt.empty()) {
     task.follow_ups = task.items;

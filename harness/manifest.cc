@@ -34,8 +34,11 @@ OrderedJson task_identity(const Task& task) {
   const auto has = [&](const char* metric) {
     return std::find(suite.metrics.begin(), suite.metrics.end(), metric) != suite.metrics.end();
   };
+  if (!task.from.empty()) json["from"] = task.from;
+  if (!task.to.empty()) json["to"] = task.to;
   if (has("macro")) json["macro"] = true;
   if (!has("pass@1")) json["accuracy"] = false;
+  if (!has("cons@k")) json["consensus"] = false;
   if (suite.judge) json["judged"] = true;
   if (!suite.chance.empty()) json["chance"] = suite.chance;
   for (const Measure& measure : suite.measures) {

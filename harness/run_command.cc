@@ -160,6 +160,8 @@ void add_run_command(CLI::App& app, int* exit_code) {
                    "Model that judges answers of suites that need one, named as with --model; may "
                    "be repeated")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--from", o.from, "Only questions from this date on, as 2024-08");
+  command->add_option("--to", o.to, "Only questions up to this date, as 2025-01");
   command
       ->add_option(
           "--grader", o.grader,

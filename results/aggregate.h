@@ -67,7 +67,8 @@ struct SuiteSummary {
   // Majority vote of all n answers, by equivalence class; ties are shared evenly; samples without
   // an answer do not vote.
   double cons_at_n = 0;
-  bool accuracy = true;  // whether pass@1 and what follows from it are scores of the suite
+  bool accuracy = true;   // whether pass@1 and what follows from it are scores of the suite
+  bool consensus = true;  // whether cons@n is
   std::map<std::string, GroupScore> groups;
   // The mean of the groups' pass@1, each group weighing the same.
   std::optional<Measured> macro;

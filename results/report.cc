@@ -133,6 +133,7 @@ std::vector<PlannedSuite> planned_suites(const OrderedJson& manifest) {
     plan.first_sample = task.at("first_sample").get<int>();
     plan.macro = task.value("macro", false);
     plan.accuracy = task.value("accuracy", true);
+    plan.consensus = task.value("consensus", true);
     plan.judged = task.value("judged", false);
     if (task.contains("chance")) {
       plan.chance = task["chance"].get<std::map<std::string, double>>();
@@ -223,6 +224,7 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
     ASSAY_TRY(const SameAnswer same_answer, same_answer_of(plan.scorer));
     report.suites.push_back(
         summarize(plan.suite, plan.num_samples, questions, same_answer, options));
+    report.suites.back().consensus = plan.consensus;
   }
   if (items.empty()) return Error{store.folder() + ": holds no questions; run `assay run` again"};
   try {
@@ -251,8 +253,9 @@ std::string format_report(const Report& report) {
           score(percent(summary.pass_at_1)),
           score(fmt::format("{:.2f}", 100 * summary.sampling_se)),
           score(fmt::format("{:.2f}", 100 * summary.question_se)),
-          score(percent(summary.cons_at_n)), fmt::format("{:.1f}", summary.mean_tokens),
-          percent(summary.truncation_rate) + " %", percent(summary.no_answer_rate) + " %"}});
+          summary.consensus ? score(percent(summary.cons_at_n)) : "–",
+          fmt::format("{:.1f}", summary.mean_tokens), percent(summary.truncation_rate) + " %",
+          percent(summary.no_answer_rate) + " %"}});
   }
   std::string out = fmt::format("model {}\n\n{}\n", report.model, format_table(rows));
   for (const SuiteSummary& summary : report.suites) {

@@ -19,7 +19,8 @@ struct PlannedSuite {
   int num_samples = 0;
   int first_sample = 0;
   bool macro = false;
-  bool accuracy = true;  // whether pass@1 is a score of the suite
+  bool accuracy = true;   // whether pass@1 is a score of the suite
+  bool consensus = true;  // whether cons@k is
   bool judged = false;
   std::map<std::string, double> chance;
   std::vector<Measure> measures;

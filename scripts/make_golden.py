@@ -126,6 +126,28 @@ for path in sorted((DATA / "bbh/bbh").glob("*.json")):
                             "So the answer is (Z).", 1)
 write("bbh", made)
 
+fence = lambda code: f"Here it is:\n```python\n{code}\n```\nIt works."
+for suite, file in (("humaneval", "HumanEval"), ("humaneval_plus", "HumanEvalPlus")):
+    made = []
+    for r in rows(DATA / f"humaneval/{file}.jsonl.gz")[:LIMIT]:
+        made += completions(suite, r["task_id"], fence(r["prompt"] + r["canonical_solution"]),
+                            fence(r["prompt"] + "    return None"), 4)
+    write(suite, made)
+made = []
+for i, r in enumerate(json.load(gzip.open(DATA / "code_tests/leetcode_200.json.gz"))[:LIMIT], 1):
+    made += completions("leetcode", str(i), fence(r["solutions"]), fence("class Solution:\n    pass"), 4)
+write("leetcode", made)
+made = []
+for i, code in enumerate(("for _ in range(int(input())):\n    print(*sorted(map(int, input().split())))",
+                          "for _ in range(int(input())):\n    print(sum(map(int, input().split())))"), 1):
+    made += completions("codeforces", str(i), fence(code), fence("print(1)"), 4)
+write("codeforces", made)
+made = []
+for item, right in (("s1", "print(2 * int(input()))"), ("s3", "print(int(input()) << 1)"),
+                    ("s2", "class Solution:\n    def scaled(self, nums: List[int], k: int) -> int:\n        return k * sum(nums)")):
+    made += completions("livecodebench", item, fence(right), fence("print(0)"), 4)
+write("livecodebench", made)
+
 recorded = {}
 for r in rows(DATA / "ifeval/responses_dev.jsonl.gz"):
     recorded.setdefault(r["key"], r["response"])

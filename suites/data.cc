@@ -113,6 +113,11 @@ Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   ASSAY_TRY_STATUS(read_examples(reader.any("examples"), place + ".examples", data.examples));
   ASSAY_TRY_STATUS(read_joins(reader.any("joins"), place + ".joins", data));
   ASSAY_TRY_STATUS(read_where(reader.any("where"), reader, data));
+  ASSAY_TRY(data.date_field, reader.text_or("date", ""));
+  ASSAY_TRY(data.tests, reader.text_or("tests", ""));
+  if (!data.tests.empty() && data.tests != "livecodebench") {
+    return reader.wrong("tests", "livecodebench");
+  }
   return reader.no_other_keys();
 }
 

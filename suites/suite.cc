@@ -26,6 +26,7 @@ Status check_prompt(const std::string& prompt, const DataSpec& data, const JsonR
         std::find(data.fields.begin(), data.fields.end(), name) != data.fields.end() ||
         (name == "options" && !data.options.empty()) ||
         (name == "examples" && !data.examples.file.empty()) ||
+        (name == "format" && !data.tests.empty()) ||
         (name == "group" && !(data.groups.empty() && data.group_field.empty()));
     if (!known) {
       return reader.wrong("user",

@@ -20,7 +20,9 @@
 //     "examples": {"file": …, "after": …} or {"file": …, "key": …, "of": …, "text": …, "rewrite":
 //                  [{"field", "pattern", "replacement"}]}    see harness/base/data_spec.h
 //     "joins": [{"field", "file", "key", "value", "optional"}],  fields from another JSONL file
-//     "where": {"category": "…"}           only such rows
+//     "where": {"category": "…"},          only such rows
+//     "date": "contest_date",              the field that --from and --to look at
+//     "tests": "livecodebench"             the record's tests become the field "tests"
 //   },
 //   "prompt": {
 //     "user": "{{problem}}\n…",            {{field}} is replaced; {{options}}, {{examples}} too

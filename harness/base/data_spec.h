@@ -56,6 +56,8 @@ struct DataSpec {
   ExamplesSpec examples;
   std::vector<JoinSpec> joins;
   std::vector<std::pair<std::string, std::string>> where;  // only rows whose fields are so
+  std::string tests;       // "livecodebench": the item's field "tests" is read from such a record
+  std::string date_field;  // what --from and --to look at, as 2024-08-01…; may be empty
 };
 
 }  // namespace assay

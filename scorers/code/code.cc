@@ -175,21 +175,31 @@ std::string plain_number(const std::string& token) {
 
 Verdict score_calls(Sandbox& sandbox, const Json& tests, const std::string& source,
                     const ProgramLimits& limits) {
-  const Json part = {
-      {"inputs", tests["inputs"]}, {"plain_expected", tests["outputs"]}, {"tolerance", 0}};
-  return verdict_of(
-      sandbox.check("calls", source, tests["fn_name"].get<std::string>(), part, limits));
+  const Json part = {{"inputs", Json::array({tests["inputs"]})},
+                     {"plain_expected", tests["outputs"]}};
+  return verdict_of(sandbox.check("calls", source, tests.value("fn_name", std::string()),
+                                  dump_json(part), limits));
 }
 
 Verdict score_assertions(Sandbox& sandbox, const Json& tests, const std::string& source,
                          const ProgramLimits& limits) {
-  const Json part = {{"prompt", tests.value("prompt", std::string())},
+  const Json part = {{"prompt", "from typing import *"},
                      {"test", tests["functional"]},
+                     {"class", true},
                      {"call", false}};
-  return verdict_of(sandbox.check("assertions", source,
-                                  tests.value("entry", std::string("Solution")), dump_json(part),
-                                  limits));
+  return verdict_of(sandbox.check("assertions", source, "Solution", dump_json(part), limits));
 }
+
+// What LiveCodeBench and LeetCode programs take for given.
+const char* const kUsualImports =
+    "from string import *\nfrom re import *\nfrom datetime import *\nfrom collections import *\n"
+    "from heapq import *\nfrom bisect import *\nfrom copy import *\nfrom math import *\n"
+    "from random import *\nfrom statistics import *\nfrom itertools import *\n"
+    "from functools import *\nfrom operator import *\nfrom io import *\nfrom sys import *\n"
+    "from json import *\nfrom builtins import *\nfrom typing import *\nimport string\nimport re\n"
+    "import datetime\nimport collections\nimport heapq\nimport bisect\nimport copy\nimport math\n"
+    "import random\nimport statistics\nimport itertools\nimport functools\nimport operator\n"
+    "import io\nimport sys\nimport json\nsys.setrecursionlimit(50000)\n";
 
 Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& source) {
   const Json tests = json_field(item, "tests");
@@ -269,7 +279,7 @@ Verdict CodeScorer::score(const Item& item, const Completion& completion) const 
       verdict.detail = "no block of Python";
       return verdict;
     }
-    return score_tests(**sandbox, item, source);
+    return score_tests(**sandbox, item, kUsualImports + source);
   }
   const std::string source = humaneval_program(field(item, "prompt"), entry, text);
   if (kind_ == Kind::kHumanEvalPlus) return score_humaneval_plus(**sandbox, item, source);

@@ -21,7 +21,7 @@ namespace assay {
 
 struct ProgramLimits {
   int cpu_s = 3;
-  double wall_s = 8;  // a backstop: a run that hits it is repeated alone, with three times as much
+  double wall_s = 8;  // a backstop: a run that hits it is repeated alone, with more if it computes
   int64_t memory_bytes = int64_t{1} << 30;  // address space
   int64_t output_bytes = 10 << 20;
 };

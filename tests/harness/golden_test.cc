@@ -7,6 +7,7 @@
 #include <set>
 
 #include "harness/base/file.h"
+#include "scorers/code/code.h"
 #include "suites/suite.h"
 #include "tests/support.h"
 
@@ -27,11 +28,15 @@ TEST_P(Golden, TheReportIsTheOneThatIsKept) {
   const auto loaded = find_suite(suite);
   ASSERT_OK(loaded);
   // The data that cannot be had are replaced by assay's samples in their format.
-  const bool sample = suite.starts_with("gpqa") || suite == "hle";
+  const bool sample = suite.starts_with("gpqa") || suite == "hle" || suite == "livecodebench";
   const std::string data =
       sample ? testing::tests_path("../datasets/samples") : testing::data_dir();
   if ((loaded->data.empty() || !loaded->data.front().in_tree) && !sample) {
     ASSAY_NEED_DATA("math500/test.jsonl");
+  }
+  const bool programs = loaded->scorer == "code_tests" || loaded->scorer.starts_with("humaneval");
+  if (const Status able = can_run_programs(); programs && !able.ok()) {
+    GTEST_SKIP() << able.error().message;
   }
   const testing::TemporaryFolder folder;
   std::string arguments = "score --data " + data + " --tasks " + suite + " --limit " +

@@ -1,0 +1,361 @@
+#include "scorers/code/sandbox.h"
+
+#include <dirent.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "datasets/livecodebench.h"
+#include "harness/base/file.h"
+#include "scorers/code/code.h"
+#include "scorers/code/extract.h"
+#include "tests/support.h"
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+
+#define ASSAY_NEED_SANDBOX()                                          \
+  if (const Status assay_able = can_run_programs(); !assay_able.ok()) \
+  GTEST_SKIP() << assay_able.error().message
+
+// Processes of jails that the machine has: keepers and what is inside.
+int jail_processes() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    // A process may end while it is looked at.
+    char text[4096];
+    FILE* file = std::fopen((entry.path() / "cmdline").c_str(), "r");
+    if (file == nullptr) continue;
+    const std::string line(text, std::fread(text, 1, sizeof text, file));
+    std::fclose(file);
+    count += line.find("zygote.py") != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+int lines_of(const char* path) {
+  std::ifstream file(path);
+  return static_cast<int>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
+}
+
+int open_descriptors() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    (void)entry;
+    ++count;
+  }
+  return count;
+}
+
+TEST(Sandbox, WhatBecomesOfAProgramIsSaid) {
+  ASSAY_NEED_SANDBOX();
+  const auto sandbox = Sandbox::start(1);
+  ASSERT_OK(sandbox);
+  const ProgramLimits limits{
+      .cpu_s = 1, .wall_s = 2, .memory_bytes = 512 << 20, .output_bytes = 1 << 20};
+  for (const Json& row : testing::load_jsonl(testing::tests_path("cases/programs.jsonl"))) {
+    const std::string source = row["source"].get<std::string>();
+    ProgramOutcome outcome;
+    if (row.contains("test")) {
+      outcome = (*sandbox)->check(
+          "assertions", source, "f",
+          Json{{"prompt", "def f(x):\n    pass\n"}, {"test", row["test"]}}.dump(), limits);
+    } else {
+      const std::string input = row.contains("input_times")
+                                    ? std::string(row["input_times"].get<size_t>(), 'x')
+                                    : row.value("input", std::string());
+      outcome = (*sandbox)->run(source, input, limits);
+    }
+    EXPECT_EQ(outcome.status, row["status"].get<std::string>()) << row << "\n" << outcome.detail;
+    EXPECT_TRUE(!row.contains("output") || outcome.output == row["output"].get<std::string>())
+        << row << "\n"
+        << outcome.output.substr(0, 200);
+  }
+}
+
+// 130 programs that try to get out, to reach others, to take too much or to stay. From outside: the
+// host's processes, mounts and descriptors are what they were, and no file has come.
+TEST(Sandbox, EveryAttackIsContained) {
+  ASSAY_NEED_SANDBOX();
+  const auto attacks = testing::load_jsonl(testing::tests_path("../scorers/code/attacks.jsonl"));
+  ASSERT_GE(attacks.size(), 80u);
+  const testing::TemporaryFolder folder;
+  const int mounts = lines_of("/proc/self/mounts");
+  const int before = jail_processes();
+  {
+    const auto sandbox = Sandbox::start(2);
+    ASSERT_OK(sandbox);
+    const int descriptors = open_descriptors();
+    std::atomic<size_t> next{0};
+    const auto work = [&] {
+      for (size_t i = next++; i < attacks.size(); i = next++) {
+        const ProgramLimits limits{
+            .cpu_s = 1, .wall_s = 1.5, .memory_bytes = 512 << 20, .output_bytes = 1 << 20};
+        const auto outcome = (*sandbox)->run(attacks[i]["source"].get<std::string>(), "", limits);
+        EXPECT_NE(outcome.status, "unscored") << attacks[i]["name"] << outcome.detail;
+        EXPECT_EQ(outcome.output.find("ESCAPED"), std::string::npos)
+            << attacks[i]["name"] << ": " << outcome.output.substr(0, 300);
+      }
+    };
+    std::thread other(work);
+    work();
+    other.join();
+    EXPECT_EQ(lines_of("/proc/self/mounts"), mounts);
+    // At most the second jail's two pipes have come.
+    EXPECT_LE(open_descriptors(), descriptors + 8);
+  }
+  EXPECT_EQ(jail_processes(), before);
+}
+
+// Nothing of an earlier request's tests is in the memory of a later program.
+TEST(Sandbox, ExpectedValuesNeverEnterAProgramsProcess) {
+  ASSAY_NEED_SANDBOX();
+  const auto sandbox = Sandbox::start(1);
+  ASSERT_OK(sandbox);
+  const std::string test =
+      "def check(candidate):\n    assert candidate(1) == 'SECRET-' + 'EXPECTED-VALUE'\n"
+      "# marker: QX7-MARKER-QX7\n";
+  const std::string part = Json{{"prompt", ""}, {"test", test}}.dump();
+  // Walks all of its own memory, by the addresses that reading does not fail at.
+  const std::string spy = R"(
+import ctypes, os
+# The marker backwards, so that it is not what is found.
+begin, end = b'-7XQ', b'REKRAM'
+found = []
+def look(text):
+    at = text.find(begin[::-1])
+    while at >= 0:
+        if text[at + 4:at + 10][::-1] == end: found.append(at)
+        at = text.find(begin[::-1], at + 1)
+# A pipe tells, by EFAULT, whether an address can be read.
+r, w = os.pipe()
+libc = ctypes.CDLL(None, use_errno=True)
+libc.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+pages = 0
+def sweep(base, size):
+    global pages
+    for page in range(base, base + size, 4096):
+        if libc.write(w, page, 4096) == 4096:
+            pages += 1
+            look(os.read(r, 4096))
+here = id(found) & ~0xFFF
+sweep(here - (1 << 24), 1 << 25)
+libc.sbrk.restype = ctypes.c_void_p
+sweep((libc.sbrk(0) & ~0xFFF) - (1 << 24), 1 << 24)
+def f(x):
+    return 'found' if found else 'nothing' if pages > 100 else 'blind'
+)";
+  const ProgramLimits limits;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ((*sandbox)->check("assertions", "def f(x): return 1", "f", part, limits).status,
+              "wrong");
+  }
+  const std::string ask =
+      Json{{"prompt", ""},
+           {"test", "def check(candidate):\n    assert candidate(1) == 'nothing'\n"}}
+          .dump();
+  EXPECT_EQ((*sandbox)->check("assertions", spy, "f", ask, limits).status, "ok");
+}
+
+TEST(Sandbox, ManyProgramsLeaveNothingBehind) {
+  ASSAY_NEED_SANDBOX();
+  const int before = jail_processes();
+  {
+    const auto sandbox = Sandbox::start(2);
+    ASSERT_OK(sandbox);
+    const int count = testing::kOptimized ? 4000 : 200;
+    int descriptors = 0, processes = 0;
+    std::atomic<int> next{0}, wrong{0};
+    const auto work = [&](int until) {
+      for (int i = next++; i < until; i = next++) {
+        const std::string source = "import os\nopen('/work/f', 'w').write('x')\nos.fork()\nprint(" +
+                                   std::to_string(i) + ")";
+        const auto outcome = (*sandbox)->run(source, "", ProgramLimits());
+        wrong += outcome.output.starts_with(std::to_string(i)) ? 0 : 1;
+      }
+    };
+    for (const int until : {count / 10, count}) {
+      next = until == count ? count / 10 : 0;
+      std::thread other(work, until);
+      work(until);
+      other.join();
+      if (until < count) {
+        descriptors = open_descriptors();
+        processes = jail_processes();
+      }
+    }
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(open_descriptors(), descriptors);
+    EXPECT_EQ(jail_processes(), processes);
+  }
+  EXPECT_EQ(jail_processes(), before);
+}
+
+// The scoring process is killed at any moment; what ran inside goes with it.
+TEST(Sandbox, NothingOutlivesAKilledSupervisor) {
+  ASSAY_NEED_SANDBOX();
+  ASSAY_NEED_DATA("humaneval/HumanEval.jsonl.gz");
+  const testing::TemporaryFolder folder;
+  std::string rows;
+  for (const Json& row : testing::load_jsonl_gz(data_path)) {
+    const std::string slow =
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
+        "time.sleep(0.05)\n";
+    rows += Json{{"task_id", row["task_id"]}, {"completion", slow}}.dump() + "\n";
+  }
+  ASSERT_OK(write_file_atomically(folder / "c.jsonl", rows));
+  const int before = jail_processes();
+  const std::string data = testing::data_dir(), completions = folder / "c.jsonl";
+  for (int round = 0; round < (testing::kOptimized ? 50 : 5); ++round) {
+    const std::string run = folder / ("run" + std::to_string(round));
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      (void)!freopen("/dev/null", "w", stderr);
+      (void)!freopen("/dev/null", "w", stdout);
+      execl(testing::program().c_str(), "assay", "score", "--tasks", "humaneval", "--data",
+            data.c_str(), "--completions", completions.c_str(), "-o", run.c_str(), nullptr);
+      _exit(127);
+    }
+    usleep(static_cast<useconds_t>(20'000 + 7919 * round % 400'000));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    int left = jail_processes();
+    for (int i = 0; i < 300 && left > before; ++i) {
+      usleep(10'000);
+      left = jail_processes();
+    }
+    ASSERT_LE(left, before) << "round " << round;
+  }
+}
+
+Verdict score(const char* scorer_name, const Item& item, const std::string& text) {
+  const auto scorer = make_scorer(scorer_name);
+  Completion completion;
+  completion.finish_reason = FinishReason::kStop;
+  completion.text = text;
+  return (*scorer)->score(item, completion);
+}
+
+// Every reference solution passes; with another result than it computes every one fails.
+TEST(Code, HumanEvalsSolutionsPassAndBrokenOnesFail) {
+  ASSAY_NEED_SANDBOX();
+  ASSAY_NEED_DATA("humaneval/HumanEval.jsonl.gz");
+  int passed = 0, failed = 0;
+  for (const Json& row : testing::load_jsonl_gz(data_path)) {
+    Item item;
+    for (const char* field : {"prompt", "test", "entry_point"}) item.fields[field] = row[field];
+    const std::string solution = row["canonical_solution"].get<std::string>();
+    const std::string entry = row["entry_point"].get<std::string>();
+    const Verdict right = score("humaneval", item, solution);
+    EXPECT_EQ(right.correctness, Correctness::kCorrect)
+        << row["task_id"] << " " << right.rule << " " << right.detail;
+    const std::string broken = solution + "\n\n_right = " + entry + "\ndef " + entry +
+                               "(*args):\n    return ('broken', _right(*args))\n";
+    const Verdict wrong =
+        score("humaneval", item, "```python\n" + row["prompt"].get<std::string>() + broken + "```");
+    EXPECT_EQ(wrong.correctness, Correctness::kIncorrect) << row["task_id"] << " " << wrong.rule;
+    passed += right.correctness == Correctness::kCorrect ? 1 : 0;
+    failed += wrong.correctness == Correctness::kIncorrect ? 1 : 0;
+  }
+  EXPECT_EQ(passed, 164);
+  EXPECT_EQ(failed, 164);
+}
+
+TEST(Code, HumanEvalPlussSolutionsPass) {
+  ASSAY_NEED_SANDBOX();
+  ASSAY_NEED_DATA("humaneval/HumanEvalPlus.jsonl.gz");
+  if (!testing::kOptimized) GTEST_SKIP() << "takes minutes under sanitizers";
+  const testing::TemporaryFolder folder;
+  std::string rows;
+  for (const Json& row : testing::load_jsonl_gz(data_path)) {
+    rows +=
+        Json{{"task_id", row["task_id"]}, {"completion", row["canonical_solution"]}}.dump() + "\n";
+  }
+  ASSERT_OK(write_file_atomically(folder / "c.jsonl", rows));
+  const auto result =
+      testing::run_program("score --tasks humaneval_plus --data " + testing::data_dir() +
+                               " --completions " + (folder / "c.jsonl") + " -o " + (folder / "run"),
+                           "XDG_CACHE_HOME=" + folder.path());
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("humaneval_plus: pass@1 100.0"));
+  EXPECT_EQ(result.out.find("could not be scored"), std::string::npos) << result.out;
+}
+
+// openai/human-eval says 0.5 of its example samples.
+TEST(Code, HumanEvalsExampleSamplesGiveAHalf) {
+  ASSAY_NEED_SANDBOX();
+  ASSAY_NEED_DATA("humaneval/example_samples.jsonl");
+  const Json problem =
+      testing::load_jsonl(testing::data_dir() + "/humaneval/example_problem.jsonl")[0];
+  Item item;
+  for (const char* field : {"prompt", "test", "entry_point"}) item.fields[field] = problem[field];
+  int correct = 0, count = 0;
+  for (const Json& row : testing::load_jsonl(data_path)) {
+    ++count;
+    const Verdict verdict = score("humaneval", item, row["completion"].get<std::string>());
+    correct += verdict.correctness == Correctness::kCorrect ? 1 : 0;
+  }
+  EXPECT_EQ(count, 6);
+  EXPECT_EQ(correct, 3);
+}
+
+TEST(Code, IsTakenFromTheLastBlockThatDefinesTheFunction) {
+  const std::string prompt = "import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n";
+  const auto program = [&](const char* text) { return humaneval_program(prompt, "f", text); };
+  EXPECT_EQ(program("    return 1\n"), prompt + "    return 1\n");
+  EXPECT_EQ(program("A:\n```python\ndef f(x):\n    return 1\n```\nB:\n```\nf(3)\n```\n"),
+            "import math\n\n\ndef f(x):\n    return 1\n");
+  EXPECT_EQ(program("```py\ndef f(x):\n    return 2\nif __name__ == '__main__':\n    f(1)\n```"),
+            "import math\n\n\ndef f(x):\n    return 2\n");
+  EXPECT_EQ(program("```python\ndef f(x):\n    return 3"),
+            "import math\n\n\ndef f(x):\n    return 3\n");
+  EXPECT_EQ(program("```bash\ndef f(x)\n```\n```python\n    return 4\n```"),
+            prompt + "    return 4\n");
+  EXPECT_EQ(last_code_block("~~~~python\na\n~~~\nb\n~~~~\n", "python"), "a\n~~~\nb\n");
+  EXPECT_EQ(last_code_block("no code", "python"), "");
+}
+
+TEST(Code, OutputsAreComparedAsLiveCodeBenchDoes) {
+  EXPECT_TRUE(same_output("1 2\n3\n", " 1 2 \n3"));
+  EXPECT_TRUE(same_output("1.50", "1.5"));
+  EXPECT_TRUE(same_output("007", "7"));
+  EXPECT_TRUE(same_output("a  b", "a b"));
+  EXPECT_FALSE(same_output("1.5000001", "1.5"));
+  EXPECT_FALSE(same_output("1\n2", "1 2"));
+  EXPECT_FALSE(same_output("Yes", "YES"));
+  EXPECT_FALSE(same_output("", "0"));
+  EXPECT_TRUE(same_output("", "\n"));
+}
+
+TEST(LiveCodeBench, APickleIsReadOnlyIfItIsOneText) {
+  using namespace std::string_literals;
+  const auto read = [](const std::string& bytes) {
+    const auto text = pickled_text(bytes, "p");
+    return text.ok() ? *text : "error";
+  };
+  EXPECT_EQ(read("\x80\x04\x95\x06\0\0\0\0\0\0\0\x8c\x02[]\x94."s), "[]");
+  EXPECT_EQ(read("\x80\x02X\x02\0\0\0[]q\0."s), "[]");
+  EXPECT_EQ(read("\x80\x04\x8d\x02\0\0\0\0\0\0\0[]."s), "[]");
+  EXPECT_EQ(read("cos\nsystem\n(S'id'\ntR."s), "error");
+  EXPECT_EQ(read("\x80\x04\x8c\xFF[]."s), "error");
+  EXPECT_EQ(read("\x80\x04X\xFF\xFF\xFF\xFF[]."s), "error");
+  EXPECT_EQ(read("\x80\x04."s), "error");
+  EXPECT_EQ(read("\x80"s), "error");
+  EXPECT_EQ(read(""s), "error");
+}
+
+}  // namespace
+}  // namespace assay
