@@ -10,7 +10,7 @@ std::string BoxedScorer::rules() const {
   return std::string("same, number, ") +
          (strict_ ? "" : "rounded, percent, ratio, decimal comma, ") +
          "rational function, ball, proof, points; by parts: set, tuple, interval, relation, "
-         "matrix, unit, base, words (scorers/math/README.md)";
+         "matrix, unit, base, words, time, date (scorers/math/README.md)";
 }
 
 Verdict BoxedScorer::score(const Item& item, const Completion& completion) const {

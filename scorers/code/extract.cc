@@ -68,7 +68,10 @@ std::string humaneval_program(std::string_view prompt, std::string_view entry_po
   if (kMain.Match(code, 0, code.size(), re2::RE2::UNANCHORED, &match, 1)) {
     code.resize(static_cast<size_t>(match.data() - code.data()));
   }
-  if (!defines(code, entry_point)) return std::string(prompt) + code;
+  // What begins with an indented line continues the prompt, whatever it defines later.
+  const size_t first = code.find_first_not_of("\r\n");
+  const bool continues = first != std::string::npos && (code[first] == ' ' || code[first] == '\t');
+  if (continues || !defines(code, entry_point)) return std::string(prompt) + code;
   const size_t at = prompt.find("def " + std::string(entry_point));
   const std::string before(prompt.substr(0, at == std::string_view::npos ? 0 : at));
   return before + "\n" + code;

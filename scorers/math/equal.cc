@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "scorers/math/calendar.h"
 #include "scorers/math/lexer.h"
 #include "scorers/math/matrix.h"
 #include "scorers/math/parser.h"
@@ -412,6 +413,8 @@ Decision compare(std::string_view gold, std::string_view answer, Reading reading
   if (gold.size() > kMostBytes || answer.size() > kMostBytes) {
     return {Truth::kUnknown, "too long"};
   }
+  const Decision calendar = compare_calendar(gold, answer, reading);
+  if (calendar.rule[0] != '\0') return calendar;
   Unreadable why_gold{}, why_answer{};
   const auto a = parse(gold, why_gold), b = parse(answer, why_answer);
   const std::string gold_words = words_of(gold);

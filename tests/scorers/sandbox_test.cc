@@ -10,6 +10,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -292,6 +293,47 @@ TEST(Code, HumanEvalPlussSolutionsPass) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("humaneval_plus: pass@1 100.0"));
   EXPECT_EQ(result.out.find("could not be scored"), std::string::npos) << result.out;
+}
+
+// Solutions with one operator or constant changed, and tricks, with the verdict of
+// openai/human-eval. Where ours is another one it is stricter, or the case says why.
+TEST(Code, VariantsAreJudgedAsTheOfficialCheckerDoes) {
+  ASSAY_NEED_SANDBOX();
+  ASSAY_NEED_DATA("humaneval/HumanEval.jsonl.gz");
+  std::map<std::string, Item> items;
+  for (const Json& row : testing::load_jsonl_gz(data_path)) {
+    Item& item = items[row["task_id"].get<std::string>()];
+    for (const char* field : {"prompt", "test", "entry_point"}) item.fields[field] = row[field];
+  }
+  std::map<std::pair<std::string, std::string>, std::string> listed;
+  for (const Json& row :
+       testing::load_jsonl(testing::tests_path("cases/humaneval_differences.jsonl"))) {
+    listed[{row["task_id"].get<std::string>(), row["completion"].get<std::string>()}] =
+        row["verdict"].get<std::string>();
+  }
+  const auto rows = testing::load_jsonl(testing::tests_path("cases/humaneval_variants.jsonl"));
+  ASSERT_GE(rows.size(), 1000u);
+  std::atomic<size_t> next{testing::kOptimized ? size_t{1} : rows.size() * 9 / 10};
+  std::atomic<int> count{0}, different{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < rows.size(); i = next++) {
+      const Json& row = rows[i];
+      const std::string task = row["task_id"].get<std::string>();
+      const std::string completion = row["completion"].get<std::string>();
+      const Verdict verdict = score("humaneval", items.at(task), completion);
+      ++count;
+      const std::string official = row["passed"].get<bool>() ? "correct" : "incorrect";
+      const auto difference = listed.find({task, completion});
+      different += difference != listed.end() ? 1 : 0;
+      EXPECT_EQ(to_string(verdict.correctness),
+                difference != listed.end() ? difference->second : official)
+          << verdict.rule << " " << verdict.detail << " " << row;
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  std::printf("%d variants, %d judged otherwise\n", count.load(), different.load());
 }
 
 // openai/human-eval says 0.5 of its example samples.
