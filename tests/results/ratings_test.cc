@@ -80,7 +80,7 @@ TEST(Ratings, NeedBattlesAndAReferenceThatFights) {
 
 // The interval holds the truth in about 95 of 100 simulated logs.
 TEST(Ratings, IntervalsCoverTheTruth) {
-  const int logs = testing::kOptimized ? 400 : 40;
+  const int logs = 400;
   int covered = 0;
   for (int log = 0; log < logs; ++log) {
     std::vector<Battle> battles;
