@@ -29,4 +29,11 @@ Verdict unanswered(const Completion& completion) {
   return verdict;
 }
 
+std::string last_match(std::string_view text, const re2::RE2& pattern) {
+  re2::StringPiece rest(text.data(), text.size());
+  std::string captured, last;
+  while (re2::RE2::FindAndConsume(&rest, pattern, &captured)) last = captured;
+  return last;
+}
+
 }  // namespace assay

@@ -12,14 +12,6 @@
 namespace assay {
 namespace {
 
-// What the pattern captures last; bounded, as each match begins behind the one before.
-std::string last_match(std::string_view text, const re2::RE2& pattern) {
-  re2::StringPiece rest(text.data(), text.size());
-  std::string captured, last;
-  while (re2::RE2::FindAndConsume(&rest, pattern, &captured)) last = captured;
-  return last;
-}
-
 struct Patterns {
   re2::RE2 box, answer_is, answer;
 };

@@ -1,6 +1,7 @@
 #include "scorers/code/code.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <cstdlib>
 #include <map>
@@ -190,16 +191,25 @@ Verdict score_assertions(Sandbox& sandbox, const Json& tests, const std::string&
   return verdict_of(sandbox.check("assertions", source, "Solution", dump_json(part), limits));
 }
 
-// What LiveCodeBench and LeetCode programs take for given.
-const char* const kUsualImports =
-    "from string import *\nfrom re import *\nfrom datetime import *\nfrom collections import *\n"
-    "from heapq import *\nfrom bisect import *\nfrom copy import *\nfrom math import *\n"
-    "from random import *\nfrom statistics import *\nfrom itertools import *\n"
-    "from functools import *\nfrom operator import *\nfrom io import *\nfrom sys import *\n"
-    "from json import *\nfrom builtins import *\nfrom typing import *\nimport string\nimport re\n"
-    "import datetime\nimport collections\nimport heapq\nimport bisect\nimport copy\nimport math\n"
-    "import random\nimport statistics\nimport itertools\nimport functools\nimport operator\n"
-    "import io\nimport sys\nimport json\nsys.setrecursionlimit(50000)\n";
+// What LiveCodeBench and LeetCode programs take for given. Statistics, which is slow to import,
+// only where a name of it is in sight.
+std::string with_usual_imports(const std::string& source) {
+  static const re2::RE2 kStatistics(
+      R"(\b(statistics|f?mean|geometric_mean|harmonic_mean|median\w*|multimode|mode|p?stdev|p?variance|quantiles|NormalDist)\b)");
+  const bool statistics = re2::RE2::PartialMatch(source, kStatistics);
+  return std::string(
+             "from string import *\nfrom re import *\nfrom datetime import *\n"
+             "from collections import *\nfrom heapq import *\nfrom bisect import *\n"
+             "from copy import *\nfrom math import *\nfrom random import *\n") +
+         (statistics ? "from statistics import *\nimport statistics\n" : "") +
+         "from itertools import *\nfrom functools import *\nfrom operator import *\n"
+         "from io import *\nfrom sys import *\nfrom json import *\nfrom builtins import *\n"
+         "from typing import *\nimport string\nimport re\nimport datetime\nimport collections\n"
+         "import heapq\nimport bisect\nimport copy\nimport math\nimport random\n"
+         "import itertools\nimport functools\nimport operator\nimport io\nimport sys\n"
+         "import json\nsys.setrecursionlimit(50000)\n" +
+         source;
+}
 
 Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& source) {
   const Json tests = json_field(item, "tests");
@@ -279,7 +289,7 @@ Verdict CodeScorer::score(const Item& item, const Completion& completion) const 
       verdict.detail = "no block of Python";
       return verdict;
     }
-    return score_tests(**sandbox, item, kUsualImports + source);
+    return score_tests(**sandbox, item, with_usual_imports(source));
   }
   const std::string source = humaneval_program(field(item, "prompt"), entry, text);
   if (kind_ == Kind::kHumanEvalPlus) return score_humaneval_plus(**sandbox, item, source);

@@ -1,24 +1,11 @@
 #include "scorers/hle/hle.h"
 
-#include <re2/re2.h>
-
 #include "harness/base/text.h"
 #include "scorers/answer.h"
 #include "scorers/choice/choice.h"
 #include "scorers/math/equal.h"
 
 namespace assay {
-namespace {
-
-std::string last_match(std::string_view text, const re2::RE2& pattern) {
-  re2::StringPiece rest(text.data(), text.size());
-  std::string captured, last;
-  while (re2::RE2::FindAndConsume(&rest, pattern, &captured)) last = captured;
-  return last;
-}
-
-}  // namespace
-
 Verdict HleScorer::score(const Item& item, const Completion& completion) const {
   static const re2::RE2 kAnswer(R"((?i)(?:exact )?answer[*_]*:[*_]*[ \t]*([^\n]+))");
   static const re2::RE2 kConfidence(R"((?i)confidence[*_]*:[*_]*\s*(\d{1,3}))");

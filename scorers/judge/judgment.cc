@@ -14,13 +14,6 @@ namespace {
 
 re2::StringPiece piece(std::string_view text) { return {text.data(), text.size()}; }
 
-std::string last_match(std::string_view text, const re2::RE2& pattern) {
-  re2::StringPiece rest = piece(text);
-  std::string captured, last;
-  while (re2::RE2::FindAndConsume(&rest, pattern, &captured)) last = captured;
-  return last;
-}
-
 }  // namespace
 
 std::optional<int> parse_preference(std::string_view text) {
