@@ -127,14 +127,38 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   return task;
 }
 
+// For "all": what is missing and what could be run, in one error.
+Status all_data_are_there(const std::vector<std::string>& names, const std::string& data_folder) {
+  std::vector<std::string> missing, there;
+  for (const std::string& name : names) {
+    ASSAY_TRY(const Suite suite, find_suite(name));
+    if (suite.data.empty()) continue;
+    const bool found = std::any_of(suite.data.begin(), suite.data.end(), [&](const DataSpec& spec) {
+      return data_is_there(spec, data_folder);
+    });
+    if (found) {
+      there.push_back(name);
+    } else {
+      missing.push_back(fmt::format("{} ({})", name, suite.data.front().file));
+    }
+  }
+  if (missing.empty()) return {};
+  return Error{
+      fmt::format("--tasks all: the data of some suites are not there: {}. Name their folder "
+                  "with --data DIR or ASSAY_DATA, or take those that are there: --tasks {}",
+                  join(missing, ", "), join(there, ","))};
+}
+
 // "all" and composites as the suites that they stand for; a component that is named on its own, or
 // that there is no suite for, is not added.
 Result<std::vector<std::string>> expanded(const std::vector<std::string>& tasks,
+                                          const std::string& data_folder,
                                           std::vector<Suite>& composites) {
   ASSAY_TRY(const std::vector<std::string> known, suite_names());
   std::vector<std::string> given, texts, from_composites;
   for (const std::string& text : tasks) {
     if (text == "all") {
+      ASSAY_TRY_STATUS(all_data_are_there(known, data_folder));
       given.insert(given.end(), known.begin(), known.end());
     } else {
       given.push_back(text);
@@ -198,7 +222,8 @@ Result<Job> load_job(const RunOptions& options) {
   }
   if (options.tasks.empty()) return Error{"--tasks: name a suite; `assay suites` lists them"};
   Job job;
-  ASSAY_TRY(const std::vector<std::string> texts, expanded(options.tasks, job.composites));
+  ASSAY_TRY(const std::vector<std::string> texts,
+            expanded(options.tasks, options.data, job.composites));
   std::set<std::string> names;
   for (const std::string& text : texts) {
     ASSAY_TRY(Task task, load_task(text, options));

@@ -136,6 +136,7 @@ int run_job(const RunOptions& options) {
                  folder);
     return kExitIncomplete;
   }
+  prepared->model.reset();  // a judge may need the memory
   const Status judged = judge_run(options, *store);
   if (!judged.ok()) return fail(judged.error());
   if (stop_requested()) return kExitIncomplete;

@@ -4,6 +4,7 @@
 #include <re2/re2.h>
 
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 
@@ -211,6 +212,50 @@ std::string with_usual_imports(const std::string& source) {
          source;
 }
 
+constexpr const char* kPython = "python py python3";
+constexpr const char* kCpp = "cpp c++ cc cxx";
+
+// A program with standard input, ready to run: Python, or a binary.
+using RunTest = std::function<ProgramOutcome(const std::string& input, const ProgramLimits&)>;
+
+Verdict score_inputs(const Json& tests, const RunTest& run, const ProgramLimits& limits) {
+  if (!tests.is_array() || tests.empty()) return unscored("it has no tests");
+  int number = 0;
+  for (const Json& test : tests) {
+    ++number;
+    if (!test.is_object() || !test.value("input", Json()).is_string() ||
+        !test.value("output", Json()).is_string()) {
+      return unscored(fmt::format("test {} is no input and output", number));
+    }
+    ProgramOutcome outcome = run(test["input"].get<std::string>(), limits);
+    if (outcome.status == "ok" && !same_output(outcome.output, test["output"].get<std::string>())) {
+      outcome.status = "wrong";
+    }
+    if (outcome.status == "ok") continue;
+    outcome.detail = fmt::format("test {} of {}{}{}", number, tests.size(),
+                                 outcome.detail.empty() ? "" : ": ", outcome.detail);
+    return verdict_of(outcome);
+  }
+  ProgramOutcome passed;
+  passed.status = "ok";
+  return verdict_of(passed);
+}
+
+Verdict score_cpp(Sandbox& sandbox, const Item& item, const std::string& source) {
+  ProgramOutcome compiled = sandbox.compile(source);
+  if (compiled.status != "ok") {
+    if (compiled.status != "unscored") compiled.status = "compile";
+    return verdict_of(compiled);
+  }
+  const ProgramLimits limits{.cpu_s = 10, .wall_s = 22, .memory_bytes = int64_t{4} << 30};
+  return score_inputs(
+      json_field(item, "tests"),
+      [&](const std::string& input, const ProgramLimits& given) {
+        return sandbox.run_binary(compiled.output, input, given);
+      },
+      limits);
+}
+
 Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& source) {
   const Json tests = json_field(item, "tests");
   ProgramLimits limits;
@@ -223,26 +268,12 @@ Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& sourc
   if (tests.is_object() && tests.contains("functional")) {
     return score_assertions(sandbox, tests, source, limits);
   }
-  if (!tests.is_array() || tests.empty()) return unscored("it has no tests");
-  int number = 0;
-  for (const Json& test : tests) {
-    ++number;
-    if (!test.is_object() || !test.value("input", Json()).is_string() ||
-        !test.value("output", Json()).is_string()) {
-      return unscored(fmt::format("test {} is no input and output", number));
-    }
-    ProgramOutcome outcome = sandbox.run(source, test["input"].get<std::string>(), limits);
-    if (outcome.status == "ok" && !same_output(outcome.output, test["output"].get<std::string>())) {
-      outcome.status = "wrong";
-    }
-    if (outcome.status == "ok") continue;
-    outcome.detail = fmt::format("test {} of {}{}{}", number, tests.size(),
-                                 outcome.detail.empty() ? "" : ": ", outcome.detail);
-    return verdict_of(outcome);
-  }
-  ProgramOutcome passed;
-  passed.status = "ok";
-  return verdict_of(passed);
+  return score_inputs(
+      tests,
+      [&](const std::string& input, const ProgramLimits& given) {
+        return sandbox.run(source, input, given);
+      },
+      limits);
 }
 
 }  // namespace
@@ -282,11 +313,14 @@ Verdict CodeScorer::score(const Item& item, const Completion& completion) const 
   const std::string_view text = *answer_part(completion.text, completion.opens_thought);
   const std::string entry = field(item, "entry_point");
   if (kind_ == Kind::kTests) {
-    const std::string source = last_code_block(text, "python py python3");
+    if (last_block_is(text, std::string(kPython) + " " + kCpp, kCpp)) {
+      return score_cpp(**sandbox, item, last_code_block(text, kCpp));
+    }
+    const std::string source = last_code_block(text, kPython);
     if (trim(source).empty()) {
       verdict.correctness = Correctness::kIncorrect;
       verdict.rule = "no_code";
-      verdict.detail = "no block of Python";
+      verdict.detail = "no block of Python or C++";
       return verdict;
     }
     return score_tests(**sandbox, item, with_usual_imports(source));

@@ -20,7 +20,8 @@ class CodeScorer : public Scorer {
   explicit CodeScorer(Kind kind) : kind_(kind) {}
   std::string id() const override;
   std::string rules() const override {
-    return "passed, wrong, exception, ended, cpu, wall, memory, output, forbidden, crash, no_code";
+    return "passed, wrong, exception, ended, cpu, wall, memory, output, forbidden, crash, compile, "
+           "no_code";
   }
   Verdict score(const Item& item, const Completion& completion) const override;
   bool same_answer(std::string_view a, std::string_view b) const override { return a == b; }

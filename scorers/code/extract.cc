@@ -58,6 +58,16 @@ std::string last_code_block(std::string_view text, std::string_view languages,
   return with.empty() ? last : with;
 }
 
+bool last_block_is(std::string_view text, std::string_view languages, std::string_view wanted) {
+  const std::vector<std::string> known = split(languages, ' '), names = split(wanted, ' ');
+  bool is = false;
+  for (const Block& block : code_blocks(text)) {
+    if (std::find(known.begin(), known.end(), block.language) == known.end()) continue;
+    is = std::find(names.begin(), names.end(), block.language) != names.end();
+  }
+  return is;
+}
+
 std::string humaneval_program(std::string_view prompt, std::string_view entry_point,
                               std::string_view completion) {
   std::string code =

@@ -11,6 +11,9 @@ namespace assay {
 std::string last_code_block(std::string_view text, std::string_view languages,
                             std::string_view must_hold = {});
 
+// Whether the last block of one of these languages is of one of the latter.
+bool last_block_is(std::string_view text, std::string_view languages, std::string_view wanted);
+
 // A HumanEval program from a completion, as EvalPlus reads it: the last block that defines the
 // entry point behind what stands before the entry point in the prompt (imports, helpers), with a
 // trailing `if __name__ == "__main__":` cut; a text without such a definition continues the prompt.

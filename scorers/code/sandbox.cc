@@ -187,6 +187,7 @@ Result<ProgramOutcome> Sandbox::attempt(const Json& request, const std::string& 
   outcome.status = answer->value("status", std::string("unscored"));
   outcome.detail = answer->value("detail", std::string());
   outcome.output = answer->value("stdout", std::string());
+  if (answer->contains("binary")) outcome.output = answer->value("binary", std::string());
   for (const Json& output : answer->value("outputs", Json::array())) {
     if (output.is_string()) outcome.outputs.push_back(output.get<std::string>());
   }
@@ -223,6 +224,26 @@ ProgramOutcome Sandbox::run_request(Json request, const std::string& part,
 ProgramOutcome Sandbox::run(const std::string& source, const std::string& input,
                             const ProgramLimits& limits) {
   return run_request({{"mode", "stdin"}, {"source", source}, {"stdin", input}}, "", limits);
+}
+
+ProgramOutcome Sandbox::compile(const std::string& source) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = compiled_.find(source); found != compiled_.end()) return found->second;
+  }
+  const ProgramLimits limits{.cpu_s = 60, .wall_s = 130, .memory_bytes = int64_t{2} << 30};
+  ProgramOutcome outcome = run_request({{"mode", "compile"}, {"source", source}}, "", limits);
+  const std::lock_guard lock(mutex_);
+  constexpr size_t kMostKept = 256;  // some 30 MB
+  if (compiled_.size() >= kMostKept) compiled_.clear();
+  if (outcome.status != "unscored") compiled_[source] = outcome;
+  return outcome;
+}
+
+ProgramOutcome Sandbox::run_binary(const std::string& binary, const std::string& input,
+                                   const ProgramLimits& limits) {
+  return run_request({{"mode", "stdin"}, {"source", ""}, {"binary", binary}, {"stdin", input}}, "",
+                     limits);
 }
 
 ProgramOutcome Sandbox::check(const std::string& mode, const std::string& source,

@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -50,6 +51,12 @@ class Sandbox {
   ProgramOutcome run(const std::string& source, const std::string& input,
                      const ProgramLimits& limits);
 
+  // Compiles C++20 (g++ -O2), once for each source; the outcome's output is the binary, in base64.
+  ProgramOutcome compile(const std::string& source);
+  // Such a binary in place of a Python program.
+  ProgramOutcome run_binary(const std::string& binary, const std::string& input,
+                            const ProgramLimits& limits);
+
   // A program that defines `entry` (or Solution().entry), and a part that only the checker's
   // process sees, as JSON. mode "assertions": {"prompt", "test": defines check(candidate),
   // "call"?}; "calls": {"inputs": lists of lists of arguments, "expected": encoded values,
@@ -70,6 +77,7 @@ class Sandbox {
   std::mutex mutex_;
   std::condition_variable free_;
   std::vector<std::unique_ptr<Jail>> idle_;
+  std::map<std::string, ProgramOutcome> compiled_;  // by source
   std::shared_mutex alone_;  // held shared by ordinary runs, exclusively by repeated ones
 };
 

@@ -5,6 +5,7 @@ Requests come on descriptor 0, answers go to descriptor 1: eight hex digits of l
 not see (tests with their expected values) follows a request as a second part, which only the checker's process reads:
 the zygote never holds it, so no program that is forked later finds it in its memory.
 """
+import binascii
 import builtins
 import ctypes
 import errno
@@ -84,7 +85,9 @@ def read_one_message(descriptor):
         if not part:
             return None
         data += part
-    return json.loads(data[8:8 + int(data[:8], 16)])
+    if len(data) != 8 + int(data[:8], 16):
+        raise ValueError("more than one message")
+    return json.loads(data[8:])
 
 
 def write_message(descriptor, message):
@@ -180,7 +183,11 @@ def limit(request, checker):
 
 
 def enter(request, descriptors, checker=False):
-    """A forked child becomes what it is for: only the given descriptors, as 0, 1, 2, … in their order."""
+    """A forked child becomes what it is for: only the given descriptors, as 0, 1, 2, … in their order.
+
+    What is compiled starts programs: the compiler its parts, a binary itself. Neither has anything to call or to kill but
+    what is its own.
+    """
     signal.set_wakeup_fd(-1)
     held = [os.dup2(d, 100 + i) for i, d in enumerate(descriptors)]
     for i, d in enumerate(held):
@@ -189,7 +196,8 @@ def enter(request, descriptors, checker=False):
     os.chdir("/work")
     os.setsid()
     limit(request, checker)
-    if libc.prctl(22, 2, ctypes.byref(NO_EXECVE), 0, 0) != 0:
+    starts_programs = request["mode"] == "compile" or "binary" in request
+    if not starts_programs and libc.prctl(22, 2, ctypes.byref(NO_EXECVE), 0, 0) != 0:
         os._exit(70)
 
 
@@ -230,6 +238,24 @@ def plain_program(request):
             pass
         code = 1
     os._exit(code & 255)
+
+
+NO_COMPILER = 74
+
+
+def compiler(request):
+    if not os.path.exists("/usr/bin/g++"):
+        os._exit(NO_COMPILER)
+    with open("/work/program.cc", "w", encoding="utf-8", errors="replace") as file:
+        file.write(request["source"])
+    os.execv("/usr/bin/g++", ["g++", "-O2", "-std=c++20", "-o", "/work/program", "/work/program.cc"])
+
+
+def binary_program(request):
+    with open("/work/program", "wb") as file:
+        file.write(binascii.a2b_base64(request["binary"]))
+    os.chmod("/work/program", 0o700)
+    os.execv("/work/program", ["program"])
 
 
 def called_program(request):
@@ -455,10 +481,12 @@ class Run:
         self.result_read = self.feed = None
         self.pending = b""
         self.checker = None
-        if request["mode"] == "stdin":
+        if request["mode"] in ("stdin", "compile"):
             in_read, self.feed = self.pipe()
-            self.pending = request["stdin"].encode("utf-8", "replace")
-            self.program = forked(request, [in_read, out_write, err_write], lambda: plain_program(request))
+            self.pending = request.get("stdin", "").encode("utf-8", "replace")
+            work = (compiler if request["mode"] == "compile" else
+                    binary_program if "binary" in request else plain_program)
+            self.program = forked(request, [in_read, out_write, err_write], lambda: work(request))
             self.close(in_read)
             os.set_blocking(self.feed, False)
         else:
@@ -574,6 +602,15 @@ class Run:
         for descriptor in list(self.descriptors):
             self.close(descriptor)
 
+    def keep_binary(self):
+        self.binary = ""
+        if self.request["mode"] == "compile":
+            try:
+                with open("/work/program", "rb") as file:
+                    self.binary = binascii.b2a_base64(file.read(16 << 20), newline=False).decode()
+            except OSError:
+                pass
+
     def verdict(self):
         status, usage = self.ends[self.program]
         answer = {"cpu_s": usage.ru_utime + usage.ru_stime, "wall_s": self.wall_s, "detail": ""}
@@ -592,13 +629,20 @@ class Run:
             # Nobody but the program can have ended a checker that has no verdict.
             answer.update(json.loads(self.result[8:]) if len(self.result) > 8 else
                           {"status": "forbidden", "detail": "the checker was killed"})
+        elif self.request["mode"] == "compile" and os.WEXITSTATUS(status) == NO_COMPILER:
+            answer["status"] = "unscored"
         elif os.WEXITSTATUS(status) == 71:
             answer["status"] = "memory"
         else:
             answer["status"] = "ok" if os.WEXITSTATUS(status) == 0 else "exception"
             # The last line of a traceback says what happened.
             answer["detail"] = (self.errors.decode("utf-8", "replace").strip().split("\n")[-1])[:300]
-        if self.checker is None:
+        if self.request["mode"] == "compile":
+            answer["binary"] = self.binary
+            answer["detail"] = self.errors.decode("utf-8", "replace")[:1000] if answer["status"] != "ok" else ""
+            if answer["status"] == "unscored":
+                answer["detail"] = "there is no /usr/bin/g++ on this machine"
+        elif self.checker is None:
             answer["stdout"] = self.output.decode("utf-8", "replace")
         return answer
 
@@ -630,7 +674,9 @@ def main():
         run = Run(request)
         run.start()
         request.pop("source", None)
+        request.pop("stdin", None)
         run.wait()
+        run.keep_binary()
         clean()
         answer = run.verdict()
         if answer["status"] != "silent":

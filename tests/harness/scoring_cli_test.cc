@@ -96,5 +96,56 @@ TEST_F(ScoringCli, EqualSaysWhatDecidedAndHowBothWereRead) {
   EXPECT_EQ(run_program("equal --pairs " + file("bad.jsonl", "{}\n")).exit_code, 2);
 }
 
+TEST(SuitesCli, ShowsOneSuiteWhole) {
+  const auto result = run_program("suites gpqa_diamond");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("gpqa_diamond (GPQA Diamond, version"), HasSubstr("rows      198"),
+                    HasSubstr("options   in an order by a hash of question and sample"),
+                    HasSubstr("scorer    choice/2"), HasSubstr("R1-Distill-Qwen-32B pass@1 62.1"),
+                    HasSubstr("Answer the following multiple choice question")));
+  EXPECT_EQ(run_program("suites gqa").exit_code, 2);
+}
+
+TEST(SuitesCli, AllNamesTheSuitesWhoseDataAreMissing) {
+  const testing::TemporaryFolder folder;
+  const auto result =
+      run_program("run --model builtin --tasks all --dry-run --data " + folder.path());
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("math500 (math500/test.jsonl)"),
+                                HasSubstr("take those that are there: --tasks arithmetic")));
+}
+
+TEST(SuitesCli, WhatIsNotSampledSaysWhatComputesIt) {
+  const auto result = run_program("run --model builtin --tasks arena_elo");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("run `assay rate BATTLES.jsonl"));
+}
+
+TEST_F(ScoringCli, BattlesBecomeRatings) {
+  std::string rows;
+  for (int i = 0; i < 40; ++i) {
+    rows += std::string(R"({"model_a": "x", "model_b": "y", "winner": ")") +
+            (i % 4 == 0   ? "model_b"
+             : i % 4 == 1 ? "tie"
+                          : "model_a") +
+            "\"}\n";
+  }
+  const std::string path = file("battles.jsonl", rows);
+  const auto result = run_program("rate " + path + " --reference y=1000 --bootstrap 50");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  // Odds of 62.5 to 37.5.
+  EXPECT_THAT(result.out, AllOf(HasSubstr("x      1088.7"), HasSubstr("y      1000.0")));
+  EXPECT_THAT(run_program("rate " + path + " --json").out, HasSubstr("\"unbounded\": false"));
+  EXPECT_THAT(run_program("rate " + path + " --reference z").err, HasSubstr("fights no battle"));
+  EXPECT_THAT(run_program("rate " + path + " --reference y=high").err, HasSubstr("MODEL=RATING"));
+  EXPECT_THAT(run_program("rate " + file("bad.jsonl", R"({"model_a": "x"})")).err,
+              HasSubstr("bad.jsonl:1: key \"model_b\" is missing"));
+  EXPECT_THAT(run_program("rate " +
+                          file("w.jsonl", R"({"model_a": "x", "model_b": "y", "winner": "both"})"))
+                  .err,
+              HasSubstr("model_a, model_b or tie"));
+}
+
 }  // namespace
 }  // namespace assay

@@ -370,6 +370,36 @@ TEST(Code, IsTakenFromTheLastBlockThatDefinesTheFunction) {
   EXPECT_EQ(last_code_block("no code", "python"), "");
 }
 
+TEST(Code, CppProgramsAreCompiledInTheJailAndJudgedByTheirOutput) {
+  ASSAY_NEED_SANDBOX();
+  Item item;
+  item.fields["tests"] =
+      R"([{"input": "2 3\n", "output": "5"}, {"input": "-1 1\n", "output": "0\n"}])";
+  const std::string head =
+      "#include <iostream>\n#include <unistd.h>\n#include <sys/ptrace.h>\n"
+      "#include <sys/socket.h>\nint main() {\n  long a, b;\n  std::cin >> a >> b;\n";
+  for (const auto& [body, rule] : std::vector<std::pair<std::string, std::string>>{
+           {"std::cout << a + b << std::endl;", "passed"},
+           {"std::cout << a - b;", "wrong"},
+           {"std::cout << c;", "compile"},
+           {"for (;;) asm volatile(\"\");", "cpu"},
+           {"return 3;", "exception"},
+           {"__builtin_trap();", "crash"},
+           {"ptrace(PTRACE_TRACEME);", "forbidden"},
+           {"std::cout << (socket(AF_INET, SOCK_STREAM, 0) < 0 ? a + b : -1);", "passed"},
+           {"std::cout << (access(\"/proc\", F_OK) && access(\"/root\", F_OK) ? a + b : -1);",
+            "passed"}}) {
+    const Verdict verdict =
+        score("code_tests", item, "So:\n```cpp\n" + head + "  " + body + "\n}\n```\n");
+    EXPECT_EQ(verdict.rule, rule) << body << " " << verdict.detail;
+  }
+  EXPECT_EQ(score("code_tests", item,
+                  "```cpp\nint main(){}\n```\n```python\nprint(sum(map(int, "
+                  "input().split())))\n```")
+                .rule,
+            "passed");
+}
+
 TEST(Code, OutputsAreComparedAsLiveCodeBenchDoes) {
   EXPECT_TRUE(same_output("1 2\n3\n", " 1 2 \n3"));
   EXPECT_TRUE(same_output("1.50", "1.5"));
