@@ -176,6 +176,21 @@ Result<std::unique_ptr<ModelUnderTest>> open_replay(const std::string& folder) {
 
 }  // namespace
 
+Status model_is_there(const std::string& flag, const std::string& name) {
+  if (name.starts_with("http://") || name.starts_with("https://")) {
+    return Error{fmt::format("{} {}: servers are not supported yet; name a folder or a .gguf file",
+                             flag, name)};
+  }
+  std::string path = name;
+  if (name == "builtin") return {};
+  if (name.starts_with("replay:")) path = name.substr(7);
+  if (name.starts_with("completions:")) path = name.substr(12);
+  if (is_directory(path) || file_exists(path)) return {};
+  return Error{fmt::format(
+      "{} {}: there is no such file or folder; name a model folder, a .gguf file or builtin", flag,
+      name)};
+}
+
 Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   const std::string& name = options.model;
   if (name.empty()) return Error{"--model: name a model folder, a .gguf file or builtin"};
@@ -185,20 +200,12 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
     ASSAY_TRY(CompletionsFile completions, CompletionsFile::read(file));
     return std::unique_ptr<ModelUnderTest>(new GivenCompletions(std::move(completions), file));
   }
-  if (name.starts_with("http://") || name.starts_with("https://")) {
-    return Error{"--model " + name +
-                 ": servers are not supported yet; name a folder or a .gguf file"};
-  }
+  ASSAY_TRY_STATUS(model_is_there("--model", name));
   const auto thinking = parse_thinking(options.think);
   if (!thinking) return Error{"--think " + options.think + ": must be auto, on or off"};
   std::string path = name;
   if (name == "builtin") {
     ASSAY_TRY(path, find_resource("engine/builtin"));
-  } else if (!is_directory(path) && !file_exists(path)) {
-    return Error{
-        fmt::format("--model {}: there is no such file or folder; name a model folder, a "
-                    ".gguf file or builtin",
-                    name)};
   }
   ASSAY_TRY(std::unique_ptr<LocalModel> model, LocalModel::open(path));
   LocalEngineOptions engine_options;

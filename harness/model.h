@@ -29,6 +29,10 @@ class ModelUnderTest {
   virtual LocalEngine* local_engine() { return nullptr; }
 };
 
+// Whether what a --model or --judge flag names is there, without opening it; `flag` for the
+// message.
+Status model_is_there(const std::string& flag, const std::string& name);
+
 // Opens what --model names: a folder, a .gguf file, "builtin", "replay:RUN",
 // "completions:FILE.jsonl".
 Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options);

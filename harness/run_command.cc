@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -55,6 +56,13 @@ Result<PreparedRun> prepare(const RunOptions& options) {
   ASSAY_TRY_STATUS(check_machine_options(options));
   ASSAY_TRY(Job job, load_job(options));
   run.tasks = std::move(job.tasks);
+  // Before hours of sampling, not after them.
+  const bool judged = std::any_of(run.tasks.begin(), run.tasks.end(),
+                                  [](const Task& task) { return task.suite.judge.has_value(); });
+  if (!options.judges.empty() && !judged) return Error{"--judge: none of the suites is judged"};
+  for (const std::string& judge : options.judges) {
+    ASSAY_TRY_STATUS(model_is_there("--judge", judge));
+  }
   ASSAY_TRY(run.model, open_model(options));
   for (const Task& task : run.tasks) {
     for (const Item& item : task.items) {

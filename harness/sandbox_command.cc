@@ -16,6 +16,12 @@ namespace {
 constexpr int kExitFailed = 1;
 
 int run_file(const std::string& path, const ProgramLimits& limits) {
+  if (limits.cpu_s < 1 || limits.cpu_s > 86400) {
+    return fail(Error{fmt::format("--cpu-s {}: must be from 1 to 86400", limits.cpu_s)});
+  }
+  if (!(limits.wall_s > 0 && limits.wall_s <= 86400)) {
+    return fail(Error{fmt::format("--wall-s {}: must be over 0 and at most 86400", limits.wall_s)});
+  }
   const auto source = read_file(path);
   if (!source.ok()) return fail(source.error());
   const auto sandbox = shared_sandbox();

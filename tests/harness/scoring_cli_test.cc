@@ -122,6 +122,27 @@ TEST(SuitesCli, WhatIsNotSampledSaysWhatComputesIt) {
   EXPECT_THAT(result.err, HasSubstr("run `assay rate BATTLES.jsonl"));
 }
 
+TEST_F(ScoringCli, AJudgeThatCannotJudgeIsAnErrorBeforeAnythingIsSampled) {
+  const std::string run = " --model builtin --limit 1 --max-tokens 4 -o " + (folder_ / "judged");
+  const auto unjudged = run_program("run --tasks arithmetic --judge builtin" + run);
+  EXPECT_EQ(unjudged.exit_code, 2);
+  EXPECT_THAT(unjudged.err, HasSubstr("none of the suites is judged"));
+  const auto missing = run_program("run --tasks hle --judge nobody --data " +
+                                   testing::tests_path("../datasets/samples") + run);
+  EXPECT_EQ(missing.exit_code, 2);
+  EXPECT_THAT(missing.err, HasSubstr("--judge nobody: there is no such file or folder"));
+  EXPECT_FALSE(is_directory(folder_ / "judged"));
+}
+
+TEST_F(ScoringCli, TheSandboxsLimitsAreChecked) {
+  const std::string program = file("p.py", "print(1)");
+  for (const char* limit : {"--cpu-s 0", "--wall-s nan", "--wall-s 0"}) {
+    const auto result = run_program("sandbox run " + program + " " + limit + " </dev/null");
+    EXPECT_EQ(result.exit_code, 2) << limit;
+    EXPECT_THAT(result.err, HasSubstr("must be")) << limit;
+  }
+}
+
 TEST_F(ScoringCli, BattlesBecomeRatings) {
   std::string rows;
   for (int i = 0; i < 40; ++i) {
