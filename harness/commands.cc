@@ -22,7 +22,7 @@ Result<SameAnswer> same_answer_of(const std::string& name) {
       [shared](std::string_view a, std::string_view b) { return shared->same_answer(a, b); });
 }
 
-int print_report(RunStore& store, bool must_write) {
+int print_report(RunStore& store, bool must_write, const CostOptions& cost) {
   const auto report = make_report(store, same_answer_of);
   if (!report.ok()) return fail(report.error());
   if (!report->missing.empty()) {
@@ -38,7 +38,7 @@ int print_report(RunStore& store, bool must_write) {
     const int code = fail(written.error());
     if (must_write) return code;
   }
-  fmt::print("{}", format_report(*report));
+  fmt::print("{}", format_report(*report, cost));
   if (std::fflush(stdout) != 0) return fail(Error{"standard output: cannot write"});
   return kExitDone;
 }

@@ -30,7 +30,7 @@ int fail(const Error& error);
 
 // Prints the run's report and writes its results.json; without scores, the list of what is missing.
 // `must_write`: whether a folder that cannot take results.json is an error or only said.
-int print_report(RunStore& store, bool must_write);
+int print_report(RunStore& store, bool must_write, const CostOptions& cost = {});
 
 // same_answer of a scorer by name.
 Result<SameAnswer> same_answer_of(const std::string& scorer);

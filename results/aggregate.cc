@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
-#include <map>
-
-#include "results/ratings.h"
+#include <numeric>
 
 namespace assay {
 namespace {
+
+using Questions = std::vector<std::vector<SampleOutcome>>;
 
 struct Counts {
   int scored = 0, correct = 0;
@@ -23,7 +22,17 @@ Counts count(const std::vector<SampleOutcome>& samples) {
   return counts;
 }
 
-// pass@k is shown for powers of two and for n itself.
+// Of the questions that have a scored sample.
+std::vector<Counts> counts_of(const Questions& questions) {
+  std::vector<Counts> all;
+  for (const auto& samples : questions) {
+    const Counts counts = count(samples);
+    if (counts.scored > 0) all.push_back(counts);
+  }
+  return all;
+}
+
+// pass@k and cons@k are shown for powers of two and for n itself.
 std::vector<int> shown_k(int n) {
   std::vector<int> ks;
   for (int k = 1; k < n; k *= 2) ks.push_back(k);
@@ -31,206 +40,97 @@ std::vector<int> shown_k(int n) {
   return ks;
 }
 
-}  // namespace
-
-double pass_at_k(int n, int c, int k) {
-  if (n - c < k) return 1;
-  double none = 1;  // C(n−c, k)/C(n, k) as a product, which cannot overflow
+// C(n−c, k)/C(n, k), the chance that none of k is correct, as a product, which cannot overflow.
+double none_correct(int n, int c, int k) {
+  if (n - c < k) return 0;
+  double none = 1;
   for (int i = n - c + 1; i <= n; ++i) none *= 1.0 - static_cast<double>(k) / i;
-  return 1 - none;
+  return none;
 }
 
-double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& same_answer) {
-  struct Class {
-    std::string_view answer;
-    int votes;
-    bool correct;
-  };
-  // Equal strings first: few distinct ones are left for the costly comparison.
-  std::map<std::string_view, Class> by_text;
-  for (const SampleOutcome& sample : samples) {
-    if (!sample.has_answer || sample.correctness == Correctness::kUnscored) continue;
-    Class& entry = by_text.try_emplace(sample.answer, Class{sample.answer, 0, false}).first->second;
-    ++entry.votes;
-    entry.correct |= sample.correctness == Correctness::kCorrect;
+Estimate pass_at_k_of(const std::vector<Counts>& all, int k) {
+  std::vector<double> values, variances;
+  int smallest = all.front().scored;
+  for (const Counts& counts : all) {
+    values.push_back(pass_at_k(counts.scored, counts.correct, k));
+    variances.push_back(pass_at_k_variance(counts.scored, counts.correct, k));
+    smallest = std::min(smallest, counts.scored);
   }
-  std::vector<Class> classes;
-  for (const auto& item : by_text) {
-    const Class& entry = item.second;
-    const auto found = std::find_if(classes.begin(), classes.end(), [&](const Class& existing) {
-      return same_answer(existing.answer, entry.answer);
-    });
-    if (found == classes.end()) {
-      classes.push_back(entry);
-    } else {
-      found->votes += entry.votes;
-      found->correct |= entry.correct;
+  if (smallest < 2) variances.clear();
+  return estimate_mean(values, variances, static_cast<double>(smallest) / k);
+}
+
+GroupScore score_of(const Questions& questions) {
+  GroupScore score;
+  const std::vector<Counts> all = counts_of(questions);
+  score.questions = static_cast<int>(all.size());
+  if (!all.empty()) score.pass_at_1 = pass_at_k_of(all, 1);
+  return score;
+}
+
+void add_consensus(const Questions& questions, const SameAnswer& same_answer,
+                   const std::vector<int>& ks, SuiteSummary& summary) {
+  std::map<int, std::vector<double>> values, variances;
+  for (const auto& samples : questions) {
+    const Votes votes = votes_of(samples, same_answer);
+    if (votes.samples() == 0) continue;
+    const std::vector<double> value = consensus_at_k(votes);
+    const std::vector<double> variance = consensus_variance(votes);
+    for (const int k : ks) {
+      // At n the vote itself, free of rounding.
+      const bool all = k == votes.samples();
+      values[k].push_back(all ? majority_is_correct(votes) : value[static_cast<size_t>(k)]);
+      variances[k].push_back(variance[static_cast<size_t>(k)]);
     }
   }
-  int most = 0;
-  for (const Class& entry : classes) most = std::max(most, entry.votes);
-  double winners = 0, correct = 0;
-  for (const Class& entry : classes) {
-    if (entry.votes < most) continue;
-    winners += 1;
-    correct += entry.correct ? 1 : 0;
+  const int n = ks.back();
+  for (const int k : ks) {
+    if (n < 2) variances[k].clear();
+    summary.cons_at_k[k] = estimate_mean(values[k], variances[k], static_cast<double>(n) / k);
   }
-  return winners == 0 ? 0 : correct / winners;
-}
-
-namespace {
-
-// Mean and standard errors of the questions' pass@1.
-GroupScore score_of(const std::vector<std::vector<SampleOutcome>>& questions) {
-  GroupScore score;
-  double sum = 0, sum_of_squares = 0, sampling_variance = 0;
-  for (const auto& samples : questions) {
-    const Counts counts = count(samples);
-    if (counts.scored == 0) continue;
-    ++score.questions;
-    const double p = static_cast<double>(counts.correct) / counts.scored;
-    sum += p;
-    sum_of_squares += p * p;
-    if (counts.scored > 1) sampling_variance += p * (1 - p) / (counts.scored - 1);
-  }
-  if (score.questions == 0) return score;
-  const double q = score.questions;
-  score.pass_at_1 = sum / q;
-  score.sampling_se = std::sqrt(sampling_variance) / q;
-  if (score.questions > 1) {
-    const double variance = (sum_of_squares - sum * sum / q) / (q - 1);
-    score.question_se = std::sqrt(std::max(0.0, variance) / q);
-  }
-  return score;
 }
 
 // A mean over groups, each weighing the same.
 struct GroupMean {
-  double sum = 0, variance = 0;
+  double sum = 0, question_variance = 0, sampling_variance = 0;
   int groups = 0;
-  void add(double value, double se) {
+  bool sampled = true;
+  // The score's errors are `scale` times those of `score`.
+  void add(double value, const Estimate& score, double scale) {
     sum += value;
-    variance += se * se;
+    question_variance += std::pow(scale * score.question_se, 2);
+    sampling_variance += std::pow(scale * score.sampling_se.value_or(0), 2);
+    sampled = sampled && score.sampling_se;
     ++groups;
   }
   std::optional<Measured> mean(const char* name) const {
     if (groups == 0) return std::nullopt;
-    return Measured{{name, "", "", "percent"},
-                    groups,
-                    sum / groups,
-                    std::sqrt(variance) / groups,
-                    std::nullopt};
+    Measured out;
+    out.measure = {name, "", "", "percent"};
+    out.samples = groups;
+    out.value = sum / groups;
+    out.question_se = std::sqrt(question_variance) / groups;
+    if (sampled) out.sampling_se = std::sqrt(sampling_variance) / groups;
+    return out;
   }
 };
 
-// See Measure::method.
-double calibration_error(const std::string& confidence_key,
-                         const std::vector<std::vector<SampleOutcome>>& questions, int64_t& count) {
-  constexpr size_t kBin = 100;
-  std::vector<std::pair<double, double>> samples;  // confidence, correct
-  for (const auto& question : questions) {
-    for (const SampleOutcome& sample : question) {
-      const auto value = sample.values.find(confidence_key);
-      if (value == sample.values.end() || sample.correctness == Correctness::kUnscored) continue;
-      samples.emplace_back(value->second, sample.correctness == Correctness::kCorrect ? 1 : 0);
-    }
-  }
-  count = static_cast<int64_t>(samples.size());
-  if (samples.empty()) return 0;
-  std::stable_sort(samples.begin(), samples.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  const size_t bins = std::max<size_t>(1, samples.size() / kBin);
-  double squares = 0;
-  for (size_t bin = 0; bin < bins; ++bin) {
-    const size_t begin = bin * kBin, end = bin + 1 == bins ? samples.size() : begin + kBin;
-    double difference = 0;
-    for (size_t i = begin; i < end; ++i) difference += samples[i].first - samples[i].second;
-    squares += difference * difference / static_cast<double>(end - begin);
-  }
-  return std::sqrt(squares / static_cast<double>(samples.size()));
-}
-
-// The mean of each question's "style_…" values; of questions that have none, no difference.
-std::vector<std::vector<double>> style_of(
-    const std::vector<std::vector<SampleOutcome>>& questions) {
-  static const char* const kKeys[] = {"style_length", "style_headers", "style_lists", "style_bold"};
-  std::vector<std::vector<double>> style;
-  for (const auto& samples : questions) {
-    std::vector<double> row(std::size(kKeys), 0);
-    double games = 0;
-    for (const SampleOutcome& sample : samples) {
-      games += sample.values.contains("games") ? 1 : 0;
-      for (size_t k = 0; k < row.size(); ++k) {
-        const auto value = sample.values.find(kKeys[k]);
-        if (value != sample.values.end()) row[k] += value->second;
-      }
-    }
-    if (games == 0) continue;
-    for (double& value : row) value /= games;
-    style.push_back(std::move(row));
-  }
-  return style;
-}
-
-Measured measured(const Measure& measure,
-                  const std::vector<std::vector<SampleOutcome>>& questions) {
-  Measured out{measure, 0, 0, 0, std::nullopt};
-  if (measure.method == "calibration") {
-    out.value = calibration_error(measure.of, questions, out.samples);
-    return out;
-  }
-  std::vector<std::pair<double, double>> sums;  // of each question: of and per
-  double of_total = 0, per_total = 0;
-  for (const auto& samples : questions) {
-    double of = 0, per = 0;
-    for (const SampleOutcome& sample : samples) {
-      const auto value = sample.values.find(measure.of);
-      const auto base = measure.per.empty() ? sample.values.end() : sample.values.find(measure.per);
-      if (value == sample.values.end()) continue;
-      if (!measure.per.empty() && base == sample.values.end()) continue;
-      ++out.samples;
-      of += value->second;
-      per += measure.per.empty() ? 1 : base->second;
-    }
-    if (per == 0) continue;
-    sums.emplace_back(of, per);
-    of_total += of;
-    per_total += per;
-  }
-  if (per_total == 0) return out;
-  out.value = of_total / per_total;
-  if (measure.method != "mean") {
-    const bool style = measure.method == "style_controlled";
-    const WinRate rate =
-        win_rate(sums, style ? style_of(questions) : std::vector<std::vector<double>>());
-    out.value = rate.value;
-    out.interval = {rate.lower, rate.upper};
-    return out;
-  }
-  const double n = static_cast<double>(sums.size());
-  double squares = 0;
-  for (const auto& [of, per] : sums) squares += (of - out.value * per) * (of - out.value * per);
-  if (n > 1) out.question_se = std::sqrt(squares * n / (n - 1)) / per_total;
-  return out;
-}
-
-void add_groups(const std::vector<std::vector<SampleOutcome>>& questions,
-                const SummaryOptions& options, SuiteSummary& summary) {
-  std::map<std::string, std::vector<std::vector<SampleOutcome>>> by_group;
+void add_groups(const Questions& questions, const SummaryOptions& options, SuiteSummary& summary) {
+  std::map<std::string, Questions> by_group;
   for (size_t i = 0; i < questions.size(); ++i) {
     by_group[i < options.groups.size() ? options.groups[i] : ""].push_back(questions[i]);
   }
   GroupMean macro, normalised;
-  const auto add_normalised = [&](const GroupScore& score, double chance) {
-    const double room = 1 - chance, above = score.pass_at_1 - chance;
-    normalised.add(std::max(0.0, above) / room, above > 0 ? score.question_se / room : 0);
+  const auto add_normalised = [&](const Estimate& score, double chance) {
+    const double room = 1 - chance, above = score.value - chance;
+    normalised.add(std::max(0.0, above) / room, score, above > 0 ? 1 / room : 0);
   };
   for (const auto& [group, members] : by_group) {
     GroupScore score = score_of(members);
-    if (score.questions > 0) macro.add(score.pass_at_1, score.question_se);
+    if (score.questions > 0) macro.add(score.pass_at_1.value, score.pass_at_1, 1);
     const auto chance = options.chance.find(group);
     if (score.questions > 0 && !group.empty() && chance != options.chance.end()) {
-      add_normalised(score, chance->second);
+      add_normalised(score.pass_at_1, chance->second);
     }
     if (!options.accuracy && !options.measures.empty()) {
       score.measured = measured(options.measures.front(), members);
@@ -238,22 +138,148 @@ void add_groups(const std::vector<std::vector<SampleOutcome>>& questions,
     if (!group.empty()) summary.groups[group] = std::move(score);
   }
   if (const auto chance = options.chance.find(""); chance != options.chance.end()) {
-    add_normalised(score_of(questions), chance->second);
+    add_normalised(summary.pass_at_1, chance->second);
   }
   if (options.macro) summary.macro = macro.mean("macro");
   if (!options.chance.empty()) summary.normalised = normalised.mean("normalised");
 }
 
+// pass@1 of shorter limits, from a 32nd of the longest completion to the first that cuts none: a
+// sample is a function of its seed alone, so a lower limit would have changed nothing else.
+void add_budgets(const Questions& questions, int max_tokens, SuiteSummary& summary) {
+  if (max_tokens < 1 || summary.tokens.max == 0) return;
+  std::vector<int> budgets;
+  for (int budget = 1; budgets.empty() || budgets.back() < summary.tokens.max; budget *= 2) {
+    if (budget * 32 >= summary.tokens.max) budgets.push_back(std::min(budget, max_tokens));
+    if (budget >= max_tokens) break;
+  }
+  const double q = static_cast<double>(counts_of(questions).size());
+  for (const int budget : budgets) {
+    double& mean = summary.pass_at_1_by_budget[budget];
+    for (const auto& samples : questions) {
+      const Counts counts = count(samples);
+      double correct = 0;
+      for (const SampleOutcome& sample : samples) {
+        correct += sample.correctness == Correctness::kCorrect && sample.completion_tokens <= budget
+                       ? 1
+                       : 0;
+      }
+      if (counts.scored > 0) mean += correct / counts.scored / q;
+    }
+  }
+}
+
+TokenStats token_stats(const Questions& questions) {
+  TokenStats stats;
+  std::vector<int> lengths;
+  int64_t correct = 0;
+  for (const auto& samples : questions) {
+    for (const SampleOutcome& sample : samples) {
+      lengths.push_back(sample.completion_tokens);
+      stats.total += sample.completion_tokens;
+      stats.thought += sample.thought_tokens;
+      correct += sample.correctness == Correctness::kCorrect ? 1 : 0;
+    }
+  }
+  if (lengths.empty()) return stats;
+  std::sort(lengths.begin(), lengths.end());
+  // The smallest length that at least this share of the samples does not exceed.
+  const auto percentile = [&](double share) {
+    const double rank = std::ceil(share * static_cast<double>(lengths.size()));
+    return static_cast<double>(lengths[static_cast<size_t>(std::max(1.0, rank)) - 1]);
+  };
+  stats.mean = static_cast<double>(stats.total) / static_cast<double>(lengths.size());
+  stats.p50 = percentile(0.5);
+  stats.p95 = percentile(0.95);
+  stats.max = lengths.back();
+  if (correct > 0)
+    stats.per_correct = static_cast<double>(stats.total) / static_cast<double>(correct);
+  return stats;
+}
+
 }  // namespace
 
-SuiteSummary summarize(const std::string& suite, int num_samples,
-                       const std::vector<std::vector<SampleOutcome>>& questions,
+Estimate estimate_mean(const std::vector<double>& values, const std::vector<double>& variances,
+                       double draws) {
+  Estimate estimate;
+  const double q = static_cast<double>(values.size());
+  if (values.empty()) return estimate;
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  estimate.value = sum / q;
+  if (!variances.empty()) {
+    const double se = std::sqrt(std::accumulate(variances.begin(), variances.end(), 0.0)) / q;
+    estimate.sampling_se = se;
+    estimate.sampling_95 =
+        wilson_interval(estimate.value, se, std::max(1.0, q * draws), normal_quantile(0.975));
+  }
+  if (values.size() > 1) {
+    double squares = 0;
+    for (const double value : values)
+      squares += (value - estimate.value) * (value - estimate.value);
+    estimate.question_se = std::sqrt(squares / (q - 1) / q);
+    estimate.question_95 =
+        wilson_interval(estimate.value, estimate.question_se, q, t_quantile(0.975, q - 1));
+  }
+  return estimate;
+}
+
+double pass_at_k(int n, int c, int k) { return 1 - none_correct(n, c, k); }
+
+double pass_at_k_variance(int n, int c, int k) {
+  const double none = none_correct(n, c, k);
+  // For k = 1 this is p (1 − p) / (n − 1).
+  if (2 * k <= n) return std::max(0.0, none * none - none_correct(n, c, 2 * k));
+  if (c == 0 || c == n) return 0;
+  const double p = static_cast<double>(c) / n;
+  double mean = 0, squares = 0;
+  for (int i = 0; i <= n; ++i) {
+    const double log_weight = std::lgamma(n + 1.0) - std::lgamma(i + 1.0) -
+                              std::lgamma(n - i + 1.0) + i * std::log(p) + (n - i) * std::log1p(-p);
+    const double value = pass_at_k(n, i, k), weight = std::exp(log_weight);
+    mean += weight * value;
+    squares += weight * value * value;
+  }
+  return std::max(0.0, squares - mean * mean);
+}
+
+Votes votes_of(const std::vector<SampleOutcome>& samples, const SameAnswer& same_answer) {
+  Votes votes;
+  // Equal strings first: few distinct ones are left for the costly comparison.
+  std::map<std::string_view, VoteClass> by_text;
+  for (const SampleOutcome& sample : samples) {
+    if (sample.correctness == Correctness::kUnscored) continue;
+    if (!sample.has_answer) {
+      ++votes.abstained;
+      continue;
+    }
+    VoteClass& entry = by_text[sample.answer];
+    ++entry.votes;
+    entry.correct |= sample.correctness == Correctness::kCorrect;
+  }
+  std::vector<std::string_view> answers;
+  for (const auto& [answer, entry] : by_text) {
+    size_t i = 0;
+    while (i < answers.size() && !same_answer(answers[i], answer)) ++i;
+    if (i == answers.size()) {
+      answers.push_back(answer);
+      votes.classes.push_back(entry);
+    } else {
+      votes.classes[i].votes += entry.votes;
+      votes.classes[i].correct |= entry.correct;
+    }
+  }
+  std::sort(votes.classes.rbegin(), votes.classes.rend());
+  return votes;
+}
+
+SuiteSummary summarize(const std::string& suite, int num_samples, const Questions& questions,
                        const SameAnswer& same_answer, const SummaryOptions& options) {
   SuiteSummary summary;
   summary.suite = suite;
   summary.num_samples = num_samples;
   summary.questions = static_cast<int>(questions.size());
   summary.accuracy = options.accuracy;
+  summary.consensus = options.consensus;
   int smallest = num_samples;
   double truncated = 0, unanswered = 0;
   for (const auto& samples : questions) {
@@ -261,7 +287,6 @@ SuiteSummary summarize(const std::string& suite, int num_samples,
     for (const SampleOutcome& sample : samples) {
       truncated += sample.truncated ? 1 : 0;
       unanswered += sample.has_answer ? 0 : 1;
-      summary.completion_tokens += sample.completion_tokens;
     }
     summary.samples += static_cast<int64_t>(samples.size());
     summary.unscored += static_cast<int64_t>(samples.size()) - counts.scored;
@@ -270,28 +295,18 @@ SuiteSummary summarize(const std::string& suite, int num_samples,
   const double total = static_cast<double>(std::max<int64_t>(1, summary.samples));
   summary.truncation_rate = truncated / total;
   summary.no_answer_rate = unanswered / total;
-  summary.mean_tokens = static_cast<double>(summary.completion_tokens) / total;
-  const GroupScore score = score_of(questions);
-  if (score.questions == 0) return summary;
+  summary.tokens = token_stats(questions);
+  const std::vector<Counts> all = counts_of(questions);
+  if (all.empty()) return summary;
+  summary.pass_at_1 = pass_at_k_of(all, 1);
   add_groups(questions, options, summary);
   for (const Measure& measure : options.measures) {
     summary.measures.push_back(measured(measure, questions));
   }
-  const double q = score.questions;
-  summary.pass_at_1 = score.pass_at_1;
-  summary.sampling_se = score.sampling_se;
-  summary.question_se = score.question_se;
-  for (const int k : shown_k(smallest)) {
-    double mean = 0;
-    for (const auto& samples : questions) {
-      const Counts counts = count(samples);
-      if (counts.scored > 0) mean += assay::pass_at_k(counts.scored, counts.correct, k) / q;
-    }
-    summary.pass_at_k[k] = mean;
-  }
-  for (const auto& samples : questions) {
-    if (count(samples).scored > 0) summary.cons_at_n += consensus(samples, same_answer) / q;
-  }
+  const std::vector<int> ks = shown_k(smallest);
+  for (const int k : ks) summary.pass_at_k[k] = pass_at_k_of(all, k);
+  if (options.consensus) add_consensus(questions, same_answer, ks, summary);
+  if (options.accuracy) add_budgets(questions, options.max_tokens, summary);
   return summary;
 }
 

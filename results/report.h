@@ -3,28 +3,16 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "harness/base/json.h"
 #include "results/aggregate.h"
+#include "results/run_outcomes.h"
 #include "results/store.h"
 
 namespace assay {
-
-// One suite's part of a run, as its manifest says.
-struct PlannedSuite {
-  std::string suite;
-  std::string scorer;
-  int num_samples = 0;
-  int first_sample = 0;
-  bool macro = false;
-  bool accuracy = true;   // whether pass@1 is a score of the suite
-  bool consensus = true;  // whether cons@k is
-  bool judged = false;
-  std::map<std::string, double> chance;
-  std::vector<Measure> measures;
-};
 
 // A composite's index, if all of its components are there.
 struct CompositeScore {
@@ -37,12 +25,19 @@ struct CompositeScore {
   std::string name;
   std::vector<Part> parts;
   bool complete = false;
-  double value = 0, sampling_se = 0, question_se = 0;
+  double value = 0, question_se = 0;
+  std::optional<double> sampling_se;  // where all of its components have one
 };
 
 struct MissingSamples {
   std::string suite, item_id;
   int missing = 0, asked = 0;
+};
+
+// What a run cost, where a price or a power was given.
+struct CostOptions {
+  double price_per_hour = 0, price_per_million_tokens = 0;  // of any currency; 0: not given
+  double watts = 0;
 };
 
 struct Report {
@@ -57,12 +52,10 @@ struct Report {
 // The rule for equal answers of a suite's scorer.
 using SameAnswerOf = std::function<Result<SameAnswer>(const std::string& scorer)>;
 
-std::vector<PlannedSuite> planned_suites(const OrderedJson& manifest);
-
 Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of);
 
 // The table on standard output.
-std::string format_report(const Report& report);
+std::string format_report(const Report& report, const CostOptions& cost = {});
 // What is missing, a line each, at most `limit` lines.
 std::string format_missing(const Report& report, size_t limit = 20);
 // results.json: manifest and scores.

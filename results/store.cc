@@ -11,8 +11,8 @@
 namespace assay {
 namespace {
 
-// 1 had no measured values.
-constexpr int kSchemaVersion = 2;
+// 1 had no measured values, 2 no thought_tokens.
+constexpr int kSchemaVersion = 3;
 
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS samples(
   prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, opens_thought INTEGER NOT NULL, logprob REAL NOT NULL,
   error TEXT NOT NULL, verdict TEXT NOT NULL, answer TEXT, rule TEXT NOT NULL,
   detail TEXT NOT NULL, scorer TEXT NOT NULL, measured TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY(suite, item_id, sample_index));
+  thought_tokens INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(suite, item_id, sample_index));
 CREATE TABLE IF NOT EXISTS sessions(
   wall_s REAL NOT NULL, generated_tokens INTEGER NOT NULL, prefill_tokens INTEGER NOT NULL);
 )";
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS sessions(
 constexpr const char* kSelectSamples =
     "SELECT s.suite, s.item_id, s.sample_index, s.finish_reason, s.prompt_tokens, s.opens_thought, "
     "s.logprob, s.error, s.verdict, s.answer IS NOT NULL, s.answer, s.rule, s.detail, s.scorer, "
-    "s.completion_tokens, s.token_ids, s.text, s.measured FROM samples s ";
+    "s.completion_tokens, s.token_ids, s.text, s.measured, s.thought_tokens FROM samples s ";
 constexpr const char* kInRunOrder =
     "JOIN items i ON i.suite = s.suite AND i.item_id = s.item_id ORDER BY i.ordinal, "
     "s.sample_index";
@@ -48,6 +48,7 @@ Result<SampleRecord> read_record(const Statement& row, const std::string& place,
   completion.opens_thought = row.integer(5) != 0;
   completion.logprob = row.real(6);
   completion.error = row.text(7);
+  completion.thought_tokens = static_cast<int>(row.integer(18));
   Verdict& verdict = record.verdict;
   if (!from_string(row.text(3), &completion.finish_reason) ||
       !from_string(row.text(8), &verdict.correctness)) {
@@ -123,14 +124,32 @@ Result<RunStore> RunStore::open(const std::string& folder, Mode mode) {
   ASSAY_TRY(const bool known, schema.step());
   const std::string version = known ? schema.text(0) : "";
   schema.reset();
-  if (version == "1" && mode == Mode::kWrite) {
-    ASSAY_TRY_STATUS(state.database.execute(
-        "BEGIN IMMEDIATE; ALTER TABLE samples ADD COLUMN measured TEXT NOT NULL DEFAULT '';"
-        "UPDATE meta SET value = '2' WHERE key = 'schema'; COMMIT"));
-  } else if (version == "1") {
-    state.select_samples = replace_all(kSelectSamples, "s.measured", "''");
-  } else if (version != std::to_string(kSchemaVersion)) {
+  // What each older schema lacks, and what stands for it where it cannot be added.
+  struct Addition {
+    int schema;
+    const char *column, *type, *stand_in;
+  };
+  static constexpr Addition kAdditions[] = {
+      {2, "measured", "TEXT NOT NULL DEFAULT ''", "''"},
+      {3, "thought_tokens", "INTEGER NOT NULL DEFAULT 0", "0"}};
+  const int written = version == "1" ? 1 : version == "2" ? 2 : version == "3" ? 3 : 0;
+  if (written == 0) {
     return Error{state.path + ": was written by another version of assay; use that one to read it"};
+  }
+  std::string migration;
+  for (const Addition& addition : kAdditions) {
+    if (addition.schema <= written) continue;
+    migration +=
+        fmt::format("ALTER TABLE samples ADD COLUMN {} {};", addition.column, addition.type);
+    if (mode == Mode::kRead) {
+      state.select_samples = replace_all(state.select_samples, fmt::format("s.{}", addition.column),
+                                         addition.stand_in);
+    }
+  }
+  if (mode == Mode::kWrite && !migration.empty()) {
+    ASSAY_TRY_STATUS(state.database.execute(
+        fmt::format("BEGIN IMMEDIATE; {} UPDATE meta SET value = '{}' WHERE key = 'schema'; COMMIT",
+                    migration, kSchemaVersion)));
   }
   return store;
 }
@@ -218,7 +237,8 @@ Status RunStore::insert(const Encoded& encoded) {
   if (!state_->insert_sample) {
     state_->insert_sample = std::make_unique<Statement>(
         state_->database,
-        "INSERT INTO samples VALUES(?1,?2,?3,?4,?5,?6,?7,?16,?8,?9,?10,?11,?12,?13,?14,?15,?17)");
+        "INSERT INTO samples "
+        "VALUES(?1,?2,?3,?4,?5,?6,?7,?16,?8,?9,?10,?11,?12,?13,?14,?15,?17,?18)");
   }
   const Completion& completion = encoded.record.completion;
   const Verdict& verdict = encoded.record.verdict;
@@ -238,7 +258,8 @@ Status RunStore::insert(const Encoded& encoded) {
       .bind(14, verdict.detail)
       .bind(15, encoded.record.scorer)
       .bind(16, static_cast<int64_t>(completion.token_ids.size()))
-      .bind(17, measured_text(verdict));
+      .bind(17, measured_text(verdict))
+      .bind(18, int64_t{completion.thought_tokens});
   if (verdict.has_answer) {
     insert.bind(12, verdict.answer);
   } else {

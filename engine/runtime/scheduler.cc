@@ -359,6 +359,24 @@ void Scheduler::report_active() {
   reported_active_ = active_.size();
 }
 
+namespace {
+
+int thought_tokens(const Tokenizer& tokenizer, const std::string& text, bool opens_thought,
+                   std::span<const int32_t> tokens) {
+  if (!opens_thought && text.find("<think>") == std::string::npos) return 0;
+  constexpr std::string_view kEnd = "</think>";
+  const size_t end = text.rfind(kEnd);
+  if (end == std::string::npos) return static_cast<int>(tokens.size());
+  std::string bytes;
+  size_t count = 0;
+  while (count < tokens.size() && bytes.size() < end + kEnd.size()) {
+    tokenizer.append_bytes(tokens[count++], bytes);
+  }
+  return static_cast<int>(count);
+}
+
+}  // namespace
+
 Status Scheduler::deliver(Sequence& sequence, CompletionSink& sink) {
   Completion completion;
   completion.id = sequence.request.id;
@@ -375,6 +393,8 @@ Status Scheduler::deliver(Sequence& sequence, CompletionSink& sink) {
   if (sequence.text_end != std::string::npos) {
     completion.text = to_valid_utf8(sequence.text.substr(0, sequence.text_end));
   }
+  completion.thought_tokens =
+      thought_tokens(tokenizer_, completion.text, completion.opens_thought, sequence.tokens);
   completion.token_ids = std::move(sequence.tokens);
   return sink.accept(std::move(completion));
 }

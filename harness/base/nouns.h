@@ -59,6 +59,7 @@ struct Completion {
   std::string text;                // valid UTF-8, without the stop token
   FinishReason finish_reason = FinishReason::kError;
   int prompt_tokens = 0;
+  int thought_tokens = 0;      // completion tokens up to and with the last </think>
   bool opens_thought = false;  // the prompt ended inside <think>
   double logprob = 0;          // sum of the tokens' natural log-probabilities, untempered
   std::string error;           // what went wrong, for kError

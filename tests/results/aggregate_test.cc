@@ -7,6 +7,10 @@
 namespace assay {
 namespace {
 
+double consensus(const std::vector<SampleOutcome>& samples, const SameAnswer& same_answer) {
+  return majority_is_correct(votes_of(samples, same_answer));
+}
+
 bool equal_text(std::string_view a, std::string_view b) { return a == b; }
 
 SampleOutcome outcome(bool correct, const std::string& answer, int tokens = 10) {
@@ -15,7 +19,10 @@ SampleOutcome outcome(bool correct, const std::string& answer, int tokens = 10) 
           !answer.empty(),
           answer,
           tokens,
-          {}};
+          {},
+          0,
+          0,
+          ""};
 }
 
 // C(n−c, k) / C(n, k) by counting in f64, for small n.
@@ -68,14 +75,14 @@ TEST(Summary, StandardErrorsAreThoseOfTheirFormulas) {
       {outcome(true, "1"), outcome(true, "1"), outcome(false, "2"), outcome(false, "3")},
       {outcome(true, "1"), outcome(true, "1"), outcome(true, "1"), outcome(true, "1", 50)}};
   const SuiteSummary summary = summarize("s", 4, questions, equal_text);
-  EXPECT_DOUBLE_EQ(summary.pass_at_1, 0.75);
-  EXPECT_DOUBLE_EQ(summary.sampling_se, std::sqrt(0.5 * 0.5 / 3) / 2);
-  EXPECT_DOUBLE_EQ(summary.question_se, std::sqrt(0.125 / 2));
-  EXPECT_DOUBLE_EQ(summary.pass_at_k.at(1), 0.75);
-  EXPECT_DOUBLE_EQ(summary.pass_at_k.at(2), (by_definition(4, 2, 2) + 1) / 2);
-  EXPECT_DOUBLE_EQ(summary.pass_at_k.at(4), 1);
-  EXPECT_DOUBLE_EQ(summary.cons_at_n, 1);
-  EXPECT_DOUBLE_EQ(summary.mean_tokens, (7 * 10 + 50) / 8.0);
+  EXPECT_DOUBLE_EQ(summary.pass_at_1.value, 0.75);
+  EXPECT_DOUBLE_EQ(*summary.pass_at_1.sampling_se, std::sqrt(0.5 * 0.5 / 3) / 2);
+  EXPECT_DOUBLE_EQ(summary.pass_at_1.question_se, std::sqrt(0.125 / 2));
+  EXPECT_DOUBLE_EQ(summary.pass_at_k.at(1).value, 0.75);
+  EXPECT_DOUBLE_EQ(summary.pass_at_k.at(2).value, (by_definition(4, 2, 2) + 1) / 2);
+  EXPECT_DOUBLE_EQ(summary.pass_at_k.at(4).value, 1);
+  EXPECT_DOUBLE_EQ(summary.cons_at_k.at(4).value, 1);
+  EXPECT_DOUBLE_EQ(summary.tokens.mean, (7 * 10 + 50) / 8.0);
 }
 
 TEST(Summary, UnscoredSamplesAreCountedAndInNoScore) {
@@ -84,7 +91,7 @@ TEST(Summary, UnscoredSamplesAreCountedAndInNoScore) {
   const SuiteSummary summary =
       summarize("s", 2, {{outcome(true, "1"), unscored}, {unscored, unscored}}, equal_text);
   EXPECT_EQ(summary.unscored, 3);
-  EXPECT_EQ(summary.pass_at_1, 1);
+  EXPECT_EQ(summary.pass_at_1.value, 1);
   EXPECT_EQ(summary.pass_at_k.size(), 1u);  // only one scored sample everywhere: k = 1
 }
 
@@ -94,9 +101,10 @@ TEST(Summary, GroupsWeighTheSameInTheMacroAverageAndItsNormalisedForm) {
   for (const bool correct : {true, true, true, false, false, true}) {
     questions.push_back({outcome(correct, "x", 1)});
   }
-  SummaryOptions options{{"a", "a", "a", "a", "b", "c"}, true, true, {{"a", 0.5}, {"b", 0.25}}, {}};
+  SummaryOptions options{{"a", "a", "a", "a", "b", "c"}, true, true, true,
+                         {{"a", 0.5}, {"b", 0.25}},      {},   0};
   const SuiteSummary summary = summarize("s", 1, questions, equal_text, options);
-  EXPECT_NEAR(summary.pass_at_1, 4.0 / 6, 1e-12);
+  EXPECT_NEAR(summary.pass_at_1.value, 4.0 / 6, 1e-12);
   EXPECT_NEAR(summary.macro->value, (0.75 + 0 + 1) / 3, 1e-12);
   EXPECT_NEAR(summary.normalised->value, (0.5 + 0) / 2, 1e-12);
   EXPECT_EQ(summary.groups.at("a").questions, 4);
@@ -117,8 +125,10 @@ TEST(Summary, AMeasureIsAMeanOrARatioOfSums) {
       {},
       false,
       true,
+      true,
       {},
-      {{"r", "followed", "asked", "percent", "mean"}, {"m", "followed", "", "points", "mean"}}};
+      {{"r", "followed", "asked", "percent", "mean"}, {"m", "followed", "", "points", "mean"}},
+      0};
   const SuiteSummary summary = summarize("s", 1, questions, equal_text, options);
   EXPECT_NEAR(summary.measures[0].value, 3.0 / 6, 1e-12);
   EXPECT_EQ(summary.measures[0].samples, 3);

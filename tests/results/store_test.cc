@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "harness/base/file.h"
+#include "results/sqlite.h"
 #include "tests/support.h"
 
 namespace assay {
@@ -105,6 +106,35 @@ TEST(RunStore, WhatIsNoRunIsAClearError) {
   const auto damaged = RunStore::open(folder.path(), RunStore::Mode::kRead);
   ASSERT_FALSE(damaged.ok());
   EXPECT_THAT(damaged.error().message, HasSubstr("damaged or not a run"));
+}
+
+TEST(Store, ReadsAndUpgradesWhatOlderSchemasHold) {
+  for (const int schema : {1, 2}) {
+    const testing::TemporaryFolder folder;
+    {
+      auto store = RunStore::open(folder.path(), RunStore::Mode::kWrite);
+      ASSERT_OK(store);
+      StoredItem item;
+      item.item = {"s", "a", {}, "1"};
+      ASSERT_TRUE(store->add_items({item}).ok());
+      ASSERT_TRUE(store->insert(RunStore::encode(record("a", 0))).ok());
+      ASSERT_TRUE(store->commit().ok());
+      auto database = Database::open(folder / "run.sqlite", false);
+      ASSERT_OK(database);
+      ASSERT_OK(database->execute("ALTER TABLE samples DROP COLUMN thought_tokens"));
+      if (schema == 1) ASSERT_OK(database->execute("ALTER TABLE samples DROP COLUMN measured"));
+      ASSERT_OK(database->execute("UPDATE meta SET value = '" + std::to_string(schema) + "'"));
+    }
+    for (const auto mode : {RunStore::Mode::kRead, RunStore::Mode::kWrite, RunStore::Mode::kRead}) {
+      auto store = RunStore::open(folder.path(), mode);
+      ASSERT_OK(store);
+      const auto found = store->find({"s", "a", 0});
+      ASSERT_OK(found);
+      ASSERT_TRUE(found->has_value());
+      EXPECT_EQ((*found)->completion.text, record("a", 0).completion.text);
+      EXPECT_EQ((*found)->completion.thought_tokens, 0);
+    }
+  }
 }
 
 }  // namespace

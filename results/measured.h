@@ -1,0 +1,25 @@
+// What a suite reports beside right and wrong; see harness/base/measure.h.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "harness/base/measure.h"
+#include "results/intervals.h"
+#include "results/outcome.h"
+
+namespace assay {
+
+struct Measured {
+  Measure measure;
+  int64_t samples = 0;  // that have the value
+  double value = 0;
+  double question_se = 0;  // of new questions; for a ratio by linearization (Cochran 1977, 6.4)
+  std::optional<Interval> interval;   // 95 %, where the method has one
+  std::optional<double> sampling_se;  // of new samples; of means over groups only
+};
+
+// `questions`: the outcomes of each question.
+Measured measured(const Measure& measure, const std::vector<std::vector<SampleOutcome>>& questions);
+
+}  // namespace assay
