@@ -231,13 +231,17 @@ Status GgufFile::add_file(const std::string& path) {
     return damaged("header");
   }
   for (uint64_t i = 0; i < metadata_count; ++i) {
-    const std::string key(cursor.text());
+    const std::string_view key_view = cursor.text();
+    const std::string key(key_view);
+    const uint64_t begin = cursor.at();
     const auto value = read_value(cursor, file);
     if (cursor.failed() || !value) {
       return damaged(fmt::format("metadata entry {} of {}, key {}", i + 1, metadata_count,
                                  quote_for_message(key)));
     }
-    if (index == 0) metadata_.emplace(key, *value);
+    if (index > 0) continue;
+    metadata_.emplace(key, *value);
+    entries_.emplace_back(key_view, file.substr(begin, cursor.at() - begin));
   }
   std::vector<GgufTensor*> added;
   for (uint64_t i = 0; i < tensor_count; ++i) {

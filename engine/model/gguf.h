@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -61,6 +62,12 @@ class GgufFile {
   Result<Weight> tensor(const std::string& name) const;
   bool has_tensor(const std::string& name) const { return tensors_.contains(name); }
 
+  // Metadata of the first file in its order: key, and type and value as they stand in the file.
+  const std::vector<std::pair<std::string_view, std::string_view>>& entries() const {
+    return entries_;
+  }
+  const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
+
  private:
   const GgufValue* find(const std::string& key) const;
   // Reads a header; metadata only from the first file.
@@ -71,6 +78,7 @@ class GgufFile {
   std::string path_;
   std::vector<MappedFile> files_;
   std::map<std::string, GgufValue> metadata_;
+  std::vector<std::pair<std::string_view, std::string_view>> entries_;
   std::map<std::string, GgufTensor> tensors_;
 };
 

@@ -78,6 +78,15 @@ void Transformer::reserve(int rows) {
   host_angles_.resize(static_cast<size_t>(rows) * config_.head_dim);
 }
 
+void Transformer::observed(int layer, std::initializer_list<const char*> names, const float* x,
+                           int rows, int width) const {
+  if (!observer_) return;
+  for (const char* name : names) {
+    const std::string prefix = layer < 0 ? "" : "blk." + std::to_string(layer) + ".";
+    observer_(prefix + name + ".weight", x, rows, width);
+  }
+}
+
 void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> wanted,
                           float* logits) {
   const int count = static_cast<int>(rows.size());
@@ -101,6 +110,7 @@ void Transformer::run_layers(int rows, int wanted, float* logits) {
   if (wanted == 0) return;
   ops_.gather(x_, config_.width, projected_);  // the rows that somebody reads
   ops_.rms_norm(projected_, output_norm_, config_.norm_eps, wanted, config_.width, normed_);
+  observed(-1, {shares_embedding() ? "token_embd" : "output"}, normed_, wanted, config_.width);
   const Product head[] = {{lm_head_.get(), nullptr, logits}};  // [wanted, vocab_size]
   ops_.matmul(normed_, wanted, head);
 }
@@ -112,6 +122,7 @@ void Transformer::attention_block(int index, int rows) {
   const Product qkv[] = {{layer.q.get(), layer.q_bias, q_},  // [rows, heads·head_dim]
                          {layer.k.get(), layer.k_bias, k_},  // [rows, kv_heads·head_dim]
                          {layer.v.get(), layer.v_bias, v_}};
+  observed(index, {"attn_q", "attn_k", "attn_v"}, normed_, rows, config_.width);
   ops_.matmul(normed_, rows, qkv);
   if (layer.q_norm != nullptr) {  // each head by itself
     ops_.rms_norm(q_, layer.q_norm, config_.norm_eps, rows * heads, dim, q_);
@@ -120,6 +131,7 @@ void Transformer::attention_block(int index, int rows) {
   ops_.rope_and_store(q_, k_, v_, angles_, heads, config_.rope_pairs, kv_, offset);
   ops_.attention(q_, heads, kv_, offset, attended_);
   const Product output[] = {{layer.output.get(), nullptr, projected_}};  // [rows, width]
+  observed(index, {"attn_output"}, attended_, rows, heads * dim);
   ops_.matmul(attended_, rows, output);
   ops_.all_reduce(projected_, rows, config_.width);
   ops_.add_rms_norm(x_, projected_, layer.ffn_norm, config_.norm_eps, rows, config_.width, normed_);
@@ -129,9 +141,11 @@ void Transformer::ffn_block(int index, int rows) {
   const PackedLayer& layer = layers_[index];
   const Product gate_up[] = {{layer.gate.get(), nullptr, gate_},  // [rows, ffn_width]
                              {layer.up.get(), nullptr, up_}};
+  observed(index, {"ffn_gate", "ffn_up"}, normed_, rows, config_.width);
   ops_.matmul(normed_, rows, gate_up);
   ops_.swiglu(gate_, up_, rows, config_.ffn_width);
   const Product down[] = {{layer.down.get(), nullptr, projected_}};  // [rows, width]
+  observed(index, {"ffn_down"}, gate_, rows, config_.ffn_width);
   ops_.matmul(gate_, rows, down);
   ops_.all_reduce(projected_, rows, config_.width);
   if (index + 1 == config_.layers) {

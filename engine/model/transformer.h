@@ -2,8 +2,10 @@
 // rotary positions and SwiGLU (Llama 2/3, Mistral, Qwen2, Qwen3).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/model/config.h"
@@ -26,6 +28,12 @@ class Transformer {
   // keys and values go into their pages. logits[i] [vocab_size] are those of rows[wanted[i]].
   void forward(std::span<const BatchRow> rows, std::span<const int> wanted, float* logits);
 
+  // Called with the input x [rows, width] of each matrix in turn, in the device's memory, and the
+  // matrix's name in GGUF files; the lm_head's is that of the rows that are wanted.
+  using Observer =
+      std::function<void(const std::string& name, const float* x, int rows, int width)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
   const ModelConfig& config() const { return config_; }
   // Of a page of the KV cache, all layers.
   size_t page_bytes() const { return kv_.size_bytes() * config_.layers; }
@@ -44,6 +52,8 @@ class Transformer {
   void attention_block(int index, int rows);
   void ffn_block(int index, int rows);
   void reserve(int rows);
+  void observed(int layer, std::initializer_list<const char*> names, const float* x, int rows,
+                int width) const;
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
@@ -57,6 +67,7 @@ class Transformer {
   const float* output_norm_ = nullptr;
   std::vector<Ops::Buffer> vectors_;  // norms and biases
   std::vector<float> host_angles_;
+  Observer observer_;
   int capacity_ = 0;
   // x, normed, projected [rows, width]; q, attended [rows, heads·head_dim];
   // k, v [rows, kv_heads·head_dim]; gate, up [rows, ffn_width]; angles [rows, head_dim]

@@ -53,6 +53,11 @@ class LocalEngine : public Engine {
   // [tokens, vocab_size]. For tests and checks; holds it all in memory.
   Result<std::vector<float>> logprobs(std::span<const int32_t> tokens);
 
+  // The first replica, for work beside generating; not to be used while generate() runs.
+  Ops& ops() { return *replicas_[0].ops; }
+  Transformer& transformer() { return *replicas_[0].transformer; }
+  int max_pages() const { return scheduler_options_.max_pages; }
+
   // What the tokens depend on, beside the model.
   std::string_view device() const { return replicas_[0].ops->name(); }
   int replicas() const { return static_cast<int>(replicas_.size()) / ranks_; }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include <algorithm>
+
 #include "harness/base/text.h"
 
 namespace assay {
@@ -150,6 +152,20 @@ Result<PreTokenizer> PreTokenizer::from_gguf_name(const std::string& name,
   }
   return Error{
       fmt::format("{}: tokenizer.ggml.pre {} is not supported", place, quote_for_message(name))};
+}
+
+Result<std::string> PreTokenizer::gguf_name(const std::string& place) const {
+  for (const NamedPatterns& entry : gguf_table()) {
+    ASSAY_TRY(const PreTokenizer known, from_gguf_name(entry.name, place));
+    const bool same = std::equal(steps_.begin(), steps_.end(), known.steps_.begin(),
+                                 known.steps_.end(), [](const Step& a, const Step& b) {
+                                   return a.pattern->pattern() == b.pattern->pattern() &&
+                                          a.leave_last_space == b.leave_last_space &&
+                                          a.newlines_apart == b.newlines_apart;
+                                 });
+    if (same) return std::string(entry.name);
+  }
+  return Error{place + ": GGUF files have no name for this tokenizer's pre-tokenizer"};
 }
 
 Result<PreTokenizer> PreTokenizer::from_json(const Json& json, const std::string& place) {

@@ -27,6 +27,9 @@ class PreTokenizer {
   // From the pre_tokenizer object of a tokenizer.json.
   static Result<PreTokenizer> from_json(const Json& json, const std::string& place);
 
+  // The name that a GGUF file has for the same patterns; an error if there is none.
+  Result<std::string> gguf_name(const std::string& place) const;
+
   // Views into `text`, in order, together all of it. Thread-safe.
   std::vector<std::string_view> split(std::string_view text) const;
 

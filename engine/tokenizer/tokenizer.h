@@ -46,6 +46,15 @@ class Tokenizer {
   // SHA-256 over tokens, merges and pre-tokenizer.
   const std::string& sha256() const { return sha256_; }
 
+  // The vocabulary as GGUF files write it: tokens spelled with printable characters, their types (1
+  // normal, 3 control, 4 user-defined), merges as "left right", the pre-tokenizer's name.
+  struct GgufVocabulary {
+    std::vector<std::string> tokens, merges;
+    std::vector<int32_t> types;
+    std::string pre;
+  };
+  Result<GgufVocabulary> gguf_vocabulary(const std::string& place) const;
+
  private:
   enum class Kind : uint8_t { kNormal, kControl, kUserDefined };
   struct Token {

@@ -55,7 +55,32 @@ std::string spelled_to_bytes(std::string_view spelled) {
   return bytes;
 }
 
+std::string bytes_to_spelled(std::string_view bytes) {
+  std::string spelled;
+  for (const char byte : bytes) append_utf8(spelled, byte_characters()[static_cast<uint8_t>(byte)]);
+  return spelled;
+}
+
 }  // namespace
+
+Result<Tokenizer::GgufVocabulary> Tokenizer::gguf_vocabulary(const std::string& place) const {
+  GgufVocabulary vocabulary;
+  ASSAY_TRY(vocabulary.pre, pre_tokenizer_.gguf_name(place));
+  // The name also says whether words that are tokens stay whole.
+  if (whole_words_first_ && vocabulary.pre != "llama-bpe") {
+    return Error{place + ": GGUF files have no name for this pre-tokenizer with ignore_merges"};
+  }
+  for (const Token& token : tokens_) {
+    const bool normal = token.kind == Kind::kNormal;
+    vocabulary.tokens.push_back(normal ? bytes_to_spelled(token.bytes) : token.bytes);
+    vocabulary.types.push_back(normal ? 1 : token.kind == Kind::kControl ? 3 : 4);
+  }
+  for (const auto& [rank, pair] : merges_.in_order()) {
+    vocabulary.merges.push_back(vocabulary.tokens[static_cast<size_t>(pair >> 32)] + " " +
+                                vocabulary.tokens[static_cast<uint32_t>(pair)]);
+  }
+  return vocabulary;
+}
 
 Status Tokenizer::set_vocabulary(const std::vector<std::string_view>& spelled,
                                  std::vector<Kind> kinds, const std::string& place) {
@@ -146,6 +171,7 @@ Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
   tokenizer.eos_ = id_of("tokenizer.ggml.eos_token_id");
   tokenizer.add_stop_token(tokenizer.eos_);
   tokenizer.add_stop_token(id_of("tokenizer.ggml.eot_token_id"));
+  tokenizer.add_stop_token(id_of("tokenizer.ggml.eom_token_id"));
   tokenizer.adds_bos_ = file.boolean("tokenizer.ggml.add_bos_token").value_or(false);
   if (file.has("tokenizer.chat_template")) {
     ASSAY_TRY(tokenizer.chat_template_, file.text("tokenizer.chat_template"));

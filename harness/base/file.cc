@@ -89,24 +89,43 @@ Result<std::string> read_file(const std::string& path) {
   return std::string(file.bytes());
 }
 
-Status write_file_atomically(const std::string& path, std::string_view content) {
-  const std::string temporary = fmt::format("{}.tmp{}", path, ::getpid());
-  const Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (file.get() < 0) return system_error("write", temporary);
-  const auto fail = [&](const char* doing) {
-    Error error = system_error(doing, path);
-    ::unlink(temporary.c_str());
-    return error;
-  };
-  while (!content.empty()) {
-    const ssize_t written = ::write(file.get(), content.data(), content.size());
+Result<AtomicFile> AtomicFile::create(const std::string& path) {
+  AtomicFile file;
+  file.path_ = path;
+  file.temporary_ = fmt::format("{}.tmp{}", path, ::getpid());
+  file.descriptor_ =
+      ::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file.descriptor_ < 0) return system_error("write", file.temporary_);
+  return file;
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+Status AtomicFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail("write");
-    content.remove_prefix(static_cast<size_t>(written));
+    if (written < 0) return system_error("write", path_);
+    bytes.remove_prefix(static_cast<size_t>(written));
   }
-  if (::fsync(file.get()) != 0) return fail("write");
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail("replace");
   return {};
+}
+
+Status AtomicFile::finish() {
+  if (::fsync(descriptor_) != 0) return system_error("write", path_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return system_error("replace", path_);
+  ::close(std::exchange(descriptor_, -1));
+  return {};
+}
+
+Status write_file_atomically(const std::string& path, std::string_view content) {
+  ASSAY_TRY(AtomicFile file, AtomicFile::create(path));
+  ASSAY_TRY_STATUS(file.append(content));
+  return file.finish();
 }
 
 Status create_directories(const std::string& path) {

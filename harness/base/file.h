@@ -49,8 +49,28 @@ class FileLock {
   int descriptor_ = -1;
 };
 
+// A file that replaces `path` at once when it is finished, or leaves the old one: written beside
+// it, synced, renamed. Not finished, it is removed.
+class AtomicFile {
+ public:
+  static Result<AtomicFile> create(const std::string& path);
+  AtomicFile(AtomicFile&& other) noexcept
+      : path_(std::move(other.path_)),
+        temporary_(std::move(other.temporary_)),
+        descriptor_(std::exchange(other.descriptor_, -1)) {}
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();
+
+  Status append(std::string_view bytes);
+  Status finish();
+
+ private:
+  AtomicFile() = default;
+  std::string path_, temporary_;
+  int descriptor_ = -1;
+};
+
 Result<std::string> read_file(const std::string& path);
-// Replaces the file at once or leaves the old one: written beside it, synced, renamed.
 Status write_file_atomically(const std::string& path, std::string_view content);
 Status create_directories(const std::string& path);
 bool file_exists(const std::string& path);
