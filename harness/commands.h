@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <optional>
 #include <string>
 
 #include "harness/base/result.h"
@@ -11,7 +12,7 @@
 
 namespace assay {
 
-constexpr int kExitDone = 0, kExitInput = 2, kExitIncomplete = 3;
+constexpr int kExitDone = 0, kExitFailed = 1, kExitInput = 2, kExitIncomplete = 3;
 
 void add_run_command(CLI::App& app, int* exit_code);
 void add_report_command(CLI::App& app, int* exit_code);
@@ -22,9 +23,12 @@ void add_equal_command(CLI::App& app, int* exit_code);
 void add_rate_command(CLI::App& app, int* exit_code);
 void add_sandbox_command(CLI::App& app, int* exit_code);
 void add_quantize_command(CLI::App& app, int* exit_code);
+void add_compare_command(CLI::App& app, int* exit_code);
 
 // `assay run`: samples, scores, stores, reports.
 int run_job(const RunOptions& options);
+// The same without the report: the folder of the finished run; nothing if it was asked to stop.
+Result<std::optional<std::string>> complete_run(const RunOptions& options);
 
 // Prints "assay: <error>" on standard error.
 int fail(const Error& error);

@@ -89,6 +89,7 @@ OrderedJson make_manifest(const RunOptions& options, const std::vector<Task>& ta
       {"threads", options.threads},
       {"batch_size", options.batch_size},
       {"model_path", options.model},
+      {"model_size", model.facts()},
       {"started_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
   return {{"identity", std::move(identity)}, {"environment", std::move(environment)}};
 }

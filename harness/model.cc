@@ -46,6 +46,15 @@ class LocalModelUnderTest : public ModelUnderTest {
     return identity;
   }
 
+  OrderedJson facts() const override {
+    const ModelSize size = model_->files.size();
+    return {{"parameters", size.parameters},
+            {"bits_per_weight", size.bits_per_weight()},
+            {"file_bytes", size.file_bytes},
+            {"weights_bytes", engine_->weights_bytes()},
+            {"kv_bytes_per_token", engine_->kv_bytes_per_token()}};
+  }
+
   Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
                         const std::vector<std::string>& history) const override {
     return render_prompt(*model_, suite, item, sample_index, history, thinking_);

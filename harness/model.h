@@ -21,6 +21,9 @@ class ModelUnderTest {
   virtual std::string name() const = 0;
   // What decides the tokens: hashes of weights, tokenizer, template. Part of the run's manifest.
   virtual OrderedJson identity() const = 0;
+  // Its size, for people: parameters, bits_per_weight, file_bytes, weights_bytes and
+  // kv_bytes_per_token as they are in memory. Empty where nothing is known.
+  virtual OrderedJson facts() const { return OrderedJson::object(); }
   // `history`: what was said before, user and assistant in turns.
   virtual Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
                                 const std::vector<std::string>& history) const = 0;

@@ -12,6 +12,7 @@
 #include "harness/judging.h"
 #include "harness/manifest.h"
 #include "harness/model.h"
+#include "harness/run_flags.h"
 #include "harness/sampling.h"
 #include "harness/signals.h"
 
@@ -124,32 +125,38 @@ Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
 
 }  // namespace
 
+Result<std::optional<std::string>> complete_run(const RunOptions& options) {
+  ASSAY_TRY(PreparedRun prepared, prepare(options));
+  const std::string folder =
+      options.output_dir.empty() ? default_folder(prepared) : options.output_dir;
+  ASSAY_TRY(RunStore store, open_store(folder, prepared));
+  install_stop_handler();
+  ASSAY_TRY_STATUS(generate(options, prepared, store));
+  if (stop_requested()) {
+    spdlog::info("stopped; every counted sample is in {}; run the same command again to go on",
+                 folder);
+    return std::optional<std::string>();
+  }
+  prepared.model.reset();  // a judge may need the memory
+  ASSAY_TRY_STATUS(judge_run(options, store));
+  if (stop_requested()) return std::optional<std::string>();
+  spdlog::info("run stored in {}", folder);
+  return std::optional<std::string>(folder);
+}
+
 int run_job(const RunOptions& options) {
-  auto prepared = prepare(options);
-  if (!prepared.ok()) return fail(prepared.error());
   if (options.dry_run) {
+    auto prepared = prepare(options);
+    if (!prepared.ok()) return fail(prepared.error());
     const Status status =
         print_dry_run(options, prepared->tasks, *prepared->model, prepared->prompts);
     return status.ok() ? kExitDone : fail(status.error());
   }
-  const std::string folder =
-      options.output_dir.empty() ? default_folder(*prepared) : options.output_dir;
-  auto store = open_store(folder, *prepared);
-  if (!store.ok()) return fail(store.error());
-  install_stop_handler();
-  const Status status = generate(options, *prepared, *store);
-  if (!status.ok()) return fail(status.error());
-  if (stop_requested()) {
-    spdlog::info("stopped; every counted sample is in {}; run the same command again to go on",
-                 folder);
-    return kExitIncomplete;
-  }
-  prepared->model.reset();  // a judge may need the memory
-  const Status judged = judge_run(options, *store);
-  if (!judged.ok()) return fail(judged.error());
-  if (stop_requested()) return kExitIncomplete;
-  spdlog::info("run stored in {}", folder);
-  return print_report(*store, true);
+  const auto folder = complete_run(options);
+  if (!folder.ok()) return fail(folder.error());
+  if (!*folder) return kExitIncomplete;
+  auto store = RunStore::open(**folder, RunStore::Mode::kWrite);
+  return store.ok() ? print_report(*store, true) : fail(store.error());
 }
 
 void add_run_command(CLI::App& app, int* exit_code) {
@@ -162,119 +169,10 @@ void add_run_command(CLI::App& app, int* exit_code) {
                    "Model folder, .gguf file, builtin, replay:RUN or completions:FILE")
       ->multi_option_policy(last);
   command
-      ->add_option("--tasks,-t", o.tasks, "Suites, separated by commas; suite:64 sets its samples")
-      ->delimiter(',');
-  command
-      ->add_option("--judge", o.judges,
-                   "Model that judges answers of suites that need one, named as with --model; may "
-                   "be repeated")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--from", o.from, "Only questions from this date on, as 2024-08");
-  command->add_option("--to", o.to, "Only questions up to this date, as 2025-01");
-  command
-      ->add_option(
-          "--grader", o.grader,
-          "default; strict: answers equal as written (no rounding, percent, ratio); guess: "
-          "a letter by hash where none is found, as MMLU-Pro's script does")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command->add_option("--num-samples,-n,--repeats,--epochs", o.num_samples, "Samples a question")
-      ->multi_option_policy(last);
-  command
-      ->add_option("--limit,-l", o.limit,
-                   "Only the first questions of each suite, or of each of its groups")
-      ->multi_option_policy(last);
-  command
       ->add_option("--output-dir,-o,--output_path", o.output_dir,
                    "The run's folder (default runs/<model>-<tasks>-<fingerprint>)")
       ->multi_option_policy(last);
-  command->add_option("--data", o.data, "Folder of the suites' data")
-      ->envname("ASSAY_DATA")
-      ->multi_option_policy(last);
-  command->add_option("--seed", o.seed, "Seed of the run")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command->add_option("--temperature,--temp", o.temperature, "Sampling temperature; 0 is greedy")
-      ->multi_option_policy(last);
-  command
-      ->add_option("--top-p,--top_p", o.top_p, "Keep the likeliest tokens up to this probability")
-      ->multi_option_policy(last);
-  command->add_option("--top-k,--top_k", o.top_k, "Keep this many of the likeliest tokens; 0: all")
-      ->multi_option_policy(last);
-  command
-      ->add_option("--min-p,--min_p", o.min_p,
-                   "Keep tokens of this share of the best one's probability")
-      ->multi_option_policy(last);
-  command
-      ->add_option("--max-tokens,--max_tokens,--max-gen-toks", o.max_tokens,
-                   "Tokens a completion may have")
-      ->multi_option_policy(last);
-  command
-      ->add_option("--stop", o.stop, "Stop string, looked for after the thought; may be repeated")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command
-      ->add_option("--think", o.think,
-                   "Begin responses with <think> where the suite asks: auto (models that know it), "
-                   "on, off")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--first-sample", o.first_sample,
-                   "Index of the first sample, to split a run: n 32 and n 32 from 32 are n 64")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command->add_option("--threads", o.threads, "Threads of the engine; 0: one for each core")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command->add_option("--batch-size", o.batch_size, "Sequences that are sampled together")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--kv-cache-gib", o.kv_cache_gib,
-                   "Memory of the KV cache; 0: half of what is available, on a GPU all that "
-                   "--gpu-memory leaves")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--gpu-memory", o.gpu_memory,
-                   "Share of a GPU's free memory that weights and KV cache may take")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option(
-          "--device", o.device,
-          "auto (a GPU if there is one), cpu, cuda, cuda:N, cuda:all (a replica on each), or "
-          "simt: the GPU's kernels, emulated, for tests")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--tensor-parallel", o.tensor_parallel,
-                   "GPUs, from --device's on, that compute the model together")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--gemm", o.gemm,
-                   "Who multiplies bf16 weights on a GPU: kernel (this program's) or cublaslt")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--cpu-isa", o.cpu_isa,
-                   "auto, avx512_vnni, avx512, avx2 or portable; all give the same tokens")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--activations", o.activations,
-                   "Arithmetic of products; on the CPU with quantized weights fixed16 (auto; fast, "
-                   "within 1e-3 of f32), f32, or int8 (as coarse as llama.cpp's), on a GPU bf16x2 "
-                   "(auto; 16 bits) or bf16")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--kv-cache", o.kv_cache,
-                   "Storage of keys and values: on the CPU fixed16 (auto), f32, twice the size, or "
-                   "bf16, as on a GPU (auto); a GPU has int8 too, which is half of it")
-      ->capture_default_str()
-      ->multi_option_policy(last);
+  add_sampling_flags(*command, o);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");
   command->add_option("--config", o.config, "JSON file that holds any of these flags");
   command->footer(

@@ -224,6 +224,39 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
   return files;
 }
 
+ModelSize ModelFiles::size() const {
+  ModelSize size;
+  const auto add = [&](const Weight& weight) {
+    size.parameters += weight.rows * weight.columns;
+    size.weights_bytes += weight.size_bytes();
+  };
+  // Vectors are stored as F32 in nearly all files.
+  const auto add_vector = [&](const std::vector<float>& values) {
+    size.parameters += static_cast<int64_t>(values.size());
+    size.weights_bytes += values.size() * sizeof(float);
+  };
+  add(weights.embedding);
+  if (weights.lm_head.data != weights.embedding.data) add(weights.lm_head);
+  add_vector(weights.output_norm);
+  for (const LayerWeights& layer : weights.layers) {
+    for (const Weight* weight :
+         {&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down}) {
+      add(*weight);
+    }
+    for (const std::vector<float>* values :
+         {&layer.attention_norm, &layer.ffn_norm, &layer.q_norm, &layer.k_norm, &layer.q_bias,
+          &layer.k_bias, &layer.v_bias}) {
+      add_vector(*values);
+    }
+  }
+  if (gguf) {
+    for (const MappedFile& file : gguf->files()) size.file_bytes += file.bytes().size();
+  } else {
+    for (const MappedFile* file : safetensors->files()) size.file_bytes += file->bytes().size();
+  }
+  return size;
+}
+
 std::string ModelFiles::weights_sha256() const {
   if (gguf && gguf->files().size() == 1) return sha256_hex(gguf->files()[0].bytes());
   Sha256 all;

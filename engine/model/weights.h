@@ -31,6 +31,15 @@ struct ModelWeights {
   std::function<void()> drop_pages;
 };
 
+struct ModelSize {
+  int64_t parameters = 0;
+  uint64_t weights_bytes = 0;  // as stored; a tied embedding once
+  uint64_t file_bytes = 0;
+  double bits_per_weight() const {
+    return 8.0 * static_cast<double>(weights_bytes) / static_cast<double>(parameters);
+  }
+};
+
 // A model on disk: a .gguf file or a Hugging Face folder. Owns the mapping that weights point into.
 struct ModelFiles {
   std::string path;
@@ -41,6 +50,7 @@ struct ModelFiles {
   std::unique_ptr<SafetensorsModel> safetensors;
 
   static Result<ModelFiles> open(const std::string& path);
+  ModelSize size() const;
   // SHA-256 over the weight files in order.
   std::string weights_sha256() const;
 };

@@ -69,6 +69,9 @@ class LocalEngine : public Engine {
 
   // Of the weights as a device keeps them, as what follows.
   uint64_t weights_bytes() const { return replicas_[0].transformer->packed_bytes(); }
+  uint64_t kv_bytes_per_token() const {
+    return replicas_[0].transformer->page_bytes() / kPageTokens;
+  }
   // Size of the KV cache when it is full.
   uint64_t kv_cache_bytes() const;
   // The most that full batches of samples of one prompt take of it, and their logits.
