@@ -236,8 +236,8 @@ Result<Job> load_job(const RunOptions& options) {
 }
 
 JobSource::JobSource(const std::vector<Task>& tasks, const Prompts& prompts, uint64_t seed,
-                     const std::set<SampleId>& present)
-    : tasks_(tasks), prompts_(prompts), seed_(seed), present_(present) {}
+                     const std::set<SampleId>& present, const std::set<SampleId>* wanted)
+    : tasks_(tasks), prompts_(prompts), seed_(seed), present_(present), wanted_(wanted) {}
 
 std::optional<Request> JobSource::next() {
   while (task_ < tasks_.size()) {
@@ -260,6 +260,7 @@ std::optional<Request> JobSource::next() {
     Request request;
     request.id = {task.suite.name, item.id, task.first_sample + offset};
     if (present_.contains(request.id)) continue;
+    if (wanted_ != nullptr && !wanted_->contains(request.id)) continue;
     request.prompt = prompts.size() == 1 ? prompts.front() : prompts[static_cast<size_t>(offset)];
     request.sampling = task.sampling;
     request.key = stream_key(seed_, task.suite.name, item.id);

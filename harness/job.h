@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,8 +48,9 @@ class JobSource : public RequestSource {
   // of the task's samples (those that are equal are shared).
   using Prompts =
       std::map<std::pair<std::string, std::string>, std::vector<std::shared_ptr<const Prompt>>>;
+  // `wanted`: only these; null: all.
   JobSource(const std::vector<Task>& tasks, const Prompts& prompts, uint64_t seed,
-            const std::set<SampleId>& present);
+            const std::set<SampleId>& present, const std::set<SampleId>* wanted = nullptr);
   std::optional<Request> next() override;
 
  private:
@@ -56,6 +58,7 @@ class JobSource : public RequestSource {
   const Prompts& prompts_;
   uint64_t seed_;
   const std::set<SampleId>& present_;
+  const std::set<SampleId>* wanted_;
   size_t task_ = 0, item_ = 0, sample_ = 0;
   std::vector<int> order_;  // of the item's samples, so that those of a prompt stand together
 };

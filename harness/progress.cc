@@ -17,6 +17,7 @@ Progress::Progress(int64_t total, int64_t present, const EngineStats& engine)
       engine_(engine),
       terminal_(::isatty(STDERR_FILENO) != 0),
       started_s_(monotonic_s()),
+      tokens_before_(engine.generated_tokens),
       printer_([this] { print_loop(); }) {}
 
 Progress::~Progress() {
@@ -39,7 +40,7 @@ void Progress::add(const SampleRecord& record) {
 std::string Progress::line() const {
   const int64_t done = done_, all_done = present_ + done;
   const double elapsed_s = std::max(1e-3, monotonic_s() - started_s_);
-  const auto generated = static_cast<double>(engine_.generated_tokens);
+  const auto generated = static_cast<double>(engine_.generated_tokens - tokens_before_);
   const double rate = generated / elapsed_s;
   std::string text;
   if (terminal_) {
@@ -48,7 +49,8 @@ std::string Progress::line() const {
     text += "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
   }
   text += fmt::format("{}/{} samples · {} tokens · {:.0f} tokens/s", with_commas(all_done),
-                      with_commas(total_), with_commas(engine_.generated_tokens), rate);
+                      with_commas(total_), with_commas(engine_.generated_tokens - tokens_before_),
+                      rate);
   // Tokens, not samples: short answers finish first, so counting samples promises too much.
   const auto active = static_cast<double>(engine_.active_sequences);
   constexpr int64_t kEnoughToTell = 8;

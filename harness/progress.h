@@ -32,6 +32,7 @@ class Progress {
   const EngineStats& engine_;
   const bool terminal_;
   const double started_s_;
+  const uint64_t tokens_before_;  // of the engine
   std::atomic<int64_t> done_{0}, scored_{0}, correct_{0}, finished_tokens_{0};
   std::mutex mutex_;
   std::condition_variable wake_;

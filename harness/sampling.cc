@@ -30,20 +30,23 @@ Result<std::vector<std::shared_ptr<const Prompt>>> prompts_of(const Task& task, 
 }
 
 Status sample_all(const RunOptions& options, const std::vector<Task>& tasks,
-                  const JobSource::Prompts& prompts, ModelUnderTest& model, RunStore& store) {
+                  const JobSource::Prompts& prompts, ModelUnderTest& model, RunStore& store,
+                  const std::set<SampleId>* wanted) {
   ASSAY_TRY(const std::set<SampleId> present, store.sample_ids());
   Pipeline::Judges judges;
   int64_t total = 0, there = 0;
   for (const Task& task : tasks) {
     for (const Item& item : task.items) {
       judges[{task.suite.name, item.id}] = {&item, task.scorer.get()};
-      total += task.num_samples;
       for (int i = 0; i < task.num_samples; ++i) {
-        there += present.contains({task.suite.name, item.id, task.first_sample + i}) ? 1 : 0;
+        const SampleId id{task.suite.name, item.id, task.first_sample + i};
+        if (wanted != nullptr && !wanted->contains(id)) continue;
+        ++total;
+        there += present.contains(id) ? 1 : 0;
       }
     }
   }
-  if (there > 0) {
+  if (there > 0 && wanted == nullptr) {
     spdlog::info("goes on with {} of {} samples that are there",
                  with_commas(static_cast<uint64_t>(there)),
                  with_commas(static_cast<uint64_t>(total)));
@@ -63,7 +66,7 @@ Status sample_all(const RunOptions& options, const std::vector<Task>& tasks,
   {
     Progress progress(total, there, engine.stats());
     Pipeline pipeline(judges, store, progress, threads);
-    JobSource source(tasks, prompts, options.seed, present);
+    JobSource source(tasks, prompts, options.seed, present, wanted);
     generated = engine.generate(source, pipeline, stop_requested());
     stored = pipeline.finish();
   }

@@ -1,0 +1,202 @@
+#include "harness/sequential_gate.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "harness/base/hash.h"
+#include "harness/base/philox.h"
+#include "harness/prepared_run.h"
+#include "harness/sampling.h"
+#include "harness/signals.h"
+
+namespace assay {
+namespace {
+
+constexpr int64_t kFirstRound = 256;
+
+struct Side {
+  RunOptions options;
+  PreparedRun run;
+  RunStore store;
+};
+
+Result<Side> open_side(const SequentialGateOptions& options, const std::string& model,
+                       const char* folder) {
+  RunOptions run_options = options.run;
+  run_options.model = model;
+  // Questions are drawn at random, so some need more samples than others.
+  if (!run_options.num_samples) run_options.num_samples = 256;
+  ASSAY_TRY(PreparedRun run, prepare_run(run_options));
+  for (const Task& task : run.tasks) {
+    if (task.suite.judge || !task.follow_ups.empty()) {
+      return Error{task.suite.name +
+                   ": is judged by a model; the gate takes it as finished runs only"};
+    }
+  }
+  ASSAY_TRY(RunStore store, open_run_store(options.run.output_dir + "/" + folder, run));
+  return Side{std::move(run_options), std::move(run), std::move(store)};
+}
+
+// One suite's draws and what they say.
+class Drawer {
+ public:
+  Drawer(const Task& task, uint64_t seed, const GateOptions& options)
+      : task_(task), test_(options), next_(task.items.size(), 0) {
+    key_ = stream_key(seed, task.suite.name, "gate");
+  }
+
+  bool decided() const { return test_.verdict() != GateVerdict::kUndecided || exhausted_; }
+  const SequentialTest& test() const { return test_; }
+
+  // The ids of the next `count` draws.
+  std::vector<SampleId> draw(int64_t count) {
+    std::vector<SampleId> ids;
+    while (count-- > 0 && !exhausted_) {
+      const double u = philox_uniform({static_cast<uint32_t>(drawn_), 0, 0, 3}, key_);
+      const auto question = static_cast<size_t>(u * static_cast<double>(next_.size()));
+      if (next_[question] >= task_.num_samples) {
+        out_of_samples_ = true;
+        break;
+      }
+      ++drawn_;
+      ids.push_back(
+          {task_.suite.name, task_.items[question].id, task_.first_sample + next_[question]++});
+    }
+    return ids;
+  }
+
+  Status add(const std::vector<SampleId>& ids, RunStore& base, RunStore& other) {
+    for (const SampleId& id : ids) {
+      if (test_.verdict() != GateVerdict::kUndecided) break;
+      ASSAY_TRY(const auto before, base.find(id));
+      ASSAY_TRY(const auto after, other.find(id));
+      if (!before || !after) {
+        return Error{
+            fmt::format("{} {}: sample {} was not stored", id.suite, id.item_id, id.sample_index)};
+      }
+      const Correctness a = before->verdict.correctness, b = after->verdict.correctness;
+      if (a == Correctness::kUnscored || b == Correctness::kUnscored) continue;
+      const int right_before = a == Correctness::kCorrect, right_after = b == Correctness::kCorrect;
+      row_.base += right_before;
+      row_.other += right_after;
+      row_.right_to_wrong += right_before > right_after;
+      row_.wrong_to_right += right_before < right_after;
+      test_.add(right_after - right_before);
+    }
+    if (out_of_samples_) exhausted_ = true;
+    return {};
+  }
+  void give_up() { exhausted_ = true; }
+
+  GateRow row() const {
+    GateRow row = row_;
+    const double n = static_cast<double>(std::max<int64_t>(1, test_.pairs()));
+    row.suite = task_.suite.name;
+    row.verdict = test_.verdict();
+    row.pairs = test_.pairs();
+    row.base /= n;
+    row.other /= n;
+    row.difference = test_.mean();
+    const double flips = static_cast<double>(row.right_to_wrong + row.wrong_to_right);
+    row.se = std::sqrt(std::max(0.0, flips / n - row.difference * row.difference) / n);
+    switch (row.verdict) {
+      case GateVerdict::kPass:
+        row.why = "the drop that counts is ruled out";
+        break;
+      case GateVerdict::kRegression:
+        row.why = "no drop is ruled out";
+        break;
+      case GateVerdict::kUndecided:
+        row.why = fmt::format(
+            "evidence {:.2f} for a drop, {:.2f} against, of 1; more samples would "
+            "decide",
+            test_.alarm_evidence(), test_.pass_evidence());
+    }
+    return row;
+  }
+
+ private:
+  const Task& task_;
+  SequentialTest test_;
+  std::vector<int> next_;  // sample of each question
+  PhiloxKey key_{};
+  int64_t drawn_ = 0;
+  bool out_of_samples_ = false, exhausted_ = false;
+  GateRow row_;
+};
+
+Status sample(Side& side, const std::set<SampleId>& wanted) {
+  return sample_all(side.options, side.run.tasks, side.run.prompts, *side.run.model, side.store,
+                    &wanted);
+}
+
+void announce(const GateOptions& options, size_t suites, int64_t max_pairs) {
+  spdlog::info(
+      "alarm without a drop: at most {:g}; pass with a drop of {:g} points: at most {:g}{}",
+      options.alpha * static_cast<double>(suites), 100 * options.max_drop, 1 - options.power,
+      suites > 1 ? " a suite" : "");
+  for (const double flips : {0.02, 0.1, 0.3}) {
+    const auto pairs = [&](double drop) { return expected_pairs(options, flips, drop, max_pairs); };
+    spdlog::info(
+        "pairs expected where {:g} % of samples change: {:.0f} without a drop, {:.0f} with one of "
+        "{:g} points, {:.0f} with {:g}",
+        100 * flips, pairs(0), pairs(options.max_drop), 100 * options.max_drop,
+        pairs(5 * options.max_drop), 500 * options.max_drop);
+  }
+}
+
+}  // namespace
+
+Result<std::optional<GateResult>> run_sequential_gate(const SequentialGateOptions& options) {
+  ASSAY_TRY(Side base, open_side(options, options.base, "base"));
+  ASSAY_TRY(Side other, open_side(options, options.other, "new"));
+  GateResult result;
+  result.options = options.gate;
+  result.base = base.run.model->name();
+  result.other = other.run.model->name();
+  result.sequential = true;
+  // The chance of a false alarm is shared by the suites.
+  GateOptions each = options.gate;
+  each.alpha /= static_cast<double>(base.run.tasks.size());
+  announce(each, base.run.tasks.size(), options.max_pairs);
+  std::vector<Drawer> drawers;
+  for (const Task& task : base.run.tasks) drawers.emplace_back(task, options.run.seed, each);
+  install_stop_handler();
+  int64_t round_size = kFirstRound;
+  for (int round = 1;; ++round) {
+    std::set<SampleId> wanted;
+    std::vector<std::vector<SampleId>> draws;
+    for (Drawer& drawer : drawers) {
+      const int64_t room = options.max_pairs - drawer.test().pairs();
+      if (room <= 0) drawer.give_up();
+      draws.push_back(drawer.decided() ? std::vector<SampleId>()
+                                       : drawer.draw(std::min(room, round_size)));
+      wanted.insert(draws.back().begin(), draws.back().end());
+    }
+    if (!wanted.empty()) {
+      ASSAY_TRY_STATUS(sample(base, wanted));
+      if (!stop_requested()) {
+        ASSAY_TRY_STATUS(sample(other, wanted));
+      }
+      if (stop_requested()) return std::optional<GateResult>();
+    }
+    bool all_decided = true;
+    for (size_t i = 0; i < drawers.size(); ++i) {
+      ASSAY_TRY_STATUS(drawers[i].add(draws[i], base.store, other.store));
+      all_decided = all_decided && drawers[i].decided();
+      const GateRow row = drawers[i].row();
+      spdlog::info("round {}: {}: {} pairs, {:+.2f} points ± {:.2f}; {}", round, row.suite,
+                   row.pairs, 100 * row.difference, 100 * row.se, to_string(row.verdict));
+    }
+    if (all_decided) break;
+    round_size += round_size / 2;
+  }
+  for (const Drawer& drawer : drawers) result.rows.push_back(drawer.row());
+  return std::optional<GateResult>(std::move(result));
+}
+
+}  // namespace assay

@@ -1,0 +1,61 @@
+// A test of a score's drop that may look at the data after every pair and stop when it likes.
+//
+// Pairs are drawn independently: a question at random, the next sample of it in both runs; d = new
+// − base is −1, 0 or 1, and its mean is the change of the score on these questions. Two bets
+// against two hypotheses, each a product of factors whose mean is at most 1 while the hypothesis
+// holds, so that it exceeds 1/α at any time with a probability of at most α (Ville 1939; betting on
+// bounded means: Waudby-Smith and Ramdas 2023, arXiv:2010.09686):
+//   alarm, against "no drop", mean(d) ≥ 0:        Π (1 − λ d)
+//   pass, against "the drop", mean(d) ≤ −drop:    Π (1 + λ (d + drop))
+// λ is set before each pair from the variance seen so far, for drops of 1, 2 and 5 times the one
+// asked for; their weighted mean is a bet as well.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace assay {
+
+struct GateOptions {
+  double max_drop = 0.01;  // of the score, in [0, 1]
+  double alpha = 0.01;     // of an alarm when nothing has dropped
+  double power = 0.9;      // of no pass when the score has dropped by max_drop
+};
+
+enum class GateVerdict { kPass, kRegression, kUndecided };
+
+class SequentialTest {
+ public:
+  explicit SequentialTest(const GateOptions& options) : options_(options) {}
+
+  // `difference`: −1, 0 or 1. Does nothing once decided.
+  void add(int difference);
+
+  GateVerdict verdict() const { return verdict_; }
+  int64_t pairs() const { return pairs_; }
+  double mean() const;
+  // The product of each side, over its threshold: 1 decides.
+  double alarm_evidence() const;
+  double pass_evidence() const;
+
+ private:
+  double variance() const;
+
+  GateOptions options_;
+  GateVerdict verdict_ = GateVerdict::kUndecided;
+  int64_t pairs_ = 0;
+  double sum_ = 0, squares_ = 0;
+  std::array<double, 3> alarm_logs_{}, pass_logs_{};
+};
+
+// Mean pairs until a decision, over 200 simulated runs in which a share `flips` of the samples
+// changes and the score drops by `drop`; runs are cut at `limit`.
+double expected_pairs(const GateOptions& options, double flips, double drop, int64_t limit,
+                      uint64_t seed = 0);
+
+// Pairs that a test of a fixed size needs for the same two error rates: `variance` of a pair's
+// difference, (z_α + z_power)² · variance / max_drop².
+double fixed_pairs(const GateOptions& options, double variance);
+
+}  // namespace assay

@@ -1,0 +1,147 @@
+// The gate: its error rates by simulation, its verdicts and files in the program.
+#include "results/gate.h"
+
+#include <gmock/gmock.h>
+
+#include <random>
+
+#include "harness/base/file.h"
+#include "tests/support.h"
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Rates {
+  double alarms = 0, passes = 0, pairs = 0;
+};
+
+Rates simulate(const GateOptions& options, double flips, double drop, int runs) {
+  std::mt19937_64 random(5);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  const double worse = (flips + drop) / 2, better = (flips - drop) / 2;
+  Rates rates;
+  for (int run = 0; run < runs; ++run) {
+    SequentialTest test(options);
+    while (test.verdict() == GateVerdict::kUndecided && test.pairs() < 200'000) {
+      const double u = uniform(random);
+      test.add(u < worse ? -1 : u < worse + better ? 1 : 0);
+    }
+    rates.alarms += test.verdict() == GateVerdict::kRegression ? 1.0 / runs : 0;
+    rates.passes += test.verdict() == GateVerdict::kPass ? 1.0 / runs : 0;
+    rates.pairs += static_cast<double>(test.pairs()) / runs;
+  }
+  return rates;
+}
+
+TEST(SequentialGate, KeepsItsErrorRatesAndStopsEarly) {
+  const int runs = testing::kOptimized ? 2000 : 100;
+  const double room = testing::kOptimized ? 1 : 4;  // standard errors are 1 / √runs
+  const GateOptions options;                        // 1 point, alpha 0.01, power 0.9
+  for (const double flips : {0.02, 0.1}) {
+    const Rates none = simulate(options, flips, 0, runs);
+    EXPECT_LE(none.alarms, 0.01 + 0.0067 * room) << flips;
+    EXPECT_GE(none.passes, 0.99 - 0.0067 * room) << flips;
+    const Rates one = simulate(options, flips, 0.01, runs);
+    EXPECT_GE(one.alarms, 0.9 - 0.02 * room) << flips;
+    // Of any test with these rates the fewest samples expected are a third of the fixed one's
+    // (Wald 1945).
+    EXPECT_GT(fixed_pairs(options, flips) / none.pairs, 1.9) << flips;
+    EXPECT_GT(fixed_pairs(options, flips) / one.pairs, 1.3) << flips;
+  }
+  const Rates five = simulate(options, 0.1, 0.05, runs);
+  EXPECT_GE(five.alarms, 0.99);
+  EXPECT_GT(fixed_pairs(options, 0.1) / five.pairs, 20);
+  // Two runs that share no random numbers differ as much as two samples of a question do: by 0.3 in
+  // variance where a sample is right with 0.18 or 0.82. The usual test on those needs far more.
+  EXPECT_GT(fixed_pairs(options, 0.3) / simulate(options, 0.05, 0, runs).pairs, 5);
+}
+
+TEST(SequentialGate, TellsTheSamplesItExpects) {
+  const GateOptions options;
+  const double simulated = simulate(options, 0.1, 0, 200).pairs;
+  EXPECT_NEAR(expected_pairs(options, 0.1, 0, 200'000) / simulated, 1, 0.2);
+  EXPECT_NEAR(expected_pairs(options, 0.1, 0, 100), 100, 1);
+}
+
+TEST(SequentialGate, RunsThatNeverDifferPass) {
+  SequentialTest test({0.01, 0.01, 0.9});
+  while (test.verdict() == GateVerdict::kUndecided) test.add(0);
+  EXPECT_EQ(test.verdict(), GateVerdict::kPass);
+  EXPECT_LT(test.pairs(), 500);  // and not before a drop of a point would have shown
+  EXPECT_GT(test.pairs(), 200);
+}
+
+TEST(FixedGate, ADropThatCountsIsARegressionASmallerOneIsNot) {
+  PairedSuite suite;
+  suite.suite = "s";
+  suite.questions = 100;
+  suite.pairs = 6400;
+  suite.sampling_se = 0.003;
+  suite.difference = -0.031;
+  suite.mcnemar_p = 1e-12;
+  EXPECT_EQ(gate_fixed(suite, {}).verdict, GateVerdict::kRegression);
+  suite.difference = -0.004;
+  suite.sampling_se = 0.001;
+  EXPECT_EQ(gate_fixed(suite, {}).verdict, GateVerdict::kPass);
+  suite.mcnemar_p = 0.4;
+  suite.sampling_se = 0.03;
+  EXPECT_EQ(gate_fixed(suite, {}).verdict, GateVerdict::kUndecided);
+  EXPECT_THAT(gate_fixed(suite, {}).why, HasSubstr("a question would decide"));
+}
+
+TEST(GateFiles, HoldWhatModelsAndSuitesAreCalledWithoutBreaking) {
+  GateResult result;
+  result.base = "a<b>&\"c\"";
+  result.other = "x|y\nz";
+  GateRow row;
+  row.suite = "s<script>";
+  row.verdict = GateVerdict::kRegression;
+  row.why = "]]> & \x01";
+  result.rows.push_back(row);
+  const std::string xml = gate_junit(result);
+  EXPECT_THAT(xml, HasSubstr("failures=\"1\""));
+  EXPECT_THAT(xml, HasSubstr("a&lt;b&gt;&amp;&quot;c&quot;"));
+  EXPECT_EQ(xml.find("<script>"), std::string::npos);
+  EXPECT_EQ(xml.find('\x01'), std::string::npos);
+  EXPECT_THAT(gate_markdown(result), HasSubstr("x\\|y z"));
+}
+
+TEST(GateCommand, PassesASoundChangeAndCatchesABrokenOne) {
+  const testing::TemporaryFolder folder;
+  const std::string q8 = folder / "q8_0.gguf";
+  ASSERT_EQ(testing::run_program("quantize builtin " + q8 + " --type q8_0").exit_code, 0);
+  const std::string flags = " --tasks arithmetic --max-drop 3 ";
+  const auto pass = testing::run_program("gate builtin " + q8 + flags + "-o " + (folder / "pass"));
+  EXPECT_EQ(pass.exit_code, 0) << pass.err;
+  EXPECT_THAT(pass.err, HasSubstr("pairs expected"));
+  // It goes on with the samples that are there, to the same end.
+  const auto again = testing::run_program("gate builtin " + q8 + flags + "-o " + (folder / "pass"));
+  EXPECT_EQ(again.out, pass.out);
+  // Finished runs, one of them cut short.
+  for (const auto& [name, limit] : {std::pair("whole", "256"), std::pair("cut", "40")}) {
+    ASSERT_EQ(testing::run_program("run --model builtin --tasks arithmetic:8 --max-tokens " +
+                                   std::string(limit) + " -o " + (folder / name))
+                  .exit_code,
+              0);
+  }
+  const std::string junit = folder / "junit.xml";
+  const auto fail = testing::run_program("gate " + (folder / "whole") + " " + (folder / "cut") +
+                                         " --junit " + junit + " --markdown " + (folder / "m.md"));
+  EXPECT_EQ(fail.exit_code, 1) << fail.err;
+  EXPECT_THAT(fail.out, HasSubstr("regression"));
+  const auto written = read_file(junit);
+  ASSERT_OK(written);
+  EXPECT_THAT(*written, HasSubstr("<failure message="));
+  const auto small = testing::run_program("gate builtin " + q8 +
+                                          " --tasks arithmetic --max-pairs 64 "
+                                          "-o " +
+                                          (folder / "small"));
+  EXPECT_EQ(small.exit_code, 3) << small.out;
+  EXPECT_EQ(testing::run_program("gate " + (folder / "whole") + " " + q8).exit_code, 2);
+  EXPECT_EQ(testing::run_program("gate builtin " + q8).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace assay
