@@ -25,6 +25,7 @@ void add_sandbox_command(CLI::App& app, int* exit_code);
 void add_quantize_command(CLI::App& app, int* exit_code);
 void add_compare_command(CLI::App& app, int* exit_code);
 void add_gate_command(CLI::App& app, int* exit_code);
+void add_reproduce_command(CLI::App& app, int* exit_code);
 
 // `assay run`: samples, scores, stores, reports.
 int run_job(const RunOptions& options);

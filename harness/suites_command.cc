@@ -8,6 +8,7 @@
 #include "harness/base/text.h"
 #include "harness/commands.h"
 #include "scorers/scorer.h"
+#include "suites/published.h"
 #include "suites/suite.h"
 
 namespace assay {
@@ -60,8 +61,14 @@ void show_data(const DataSpec& data, const std::string& data_folder) {
 }
 
 void show_published(const Suite& suite) {
-  for (const PublishedScore& score : suite.published) {
-    fmt::print("published {} {} {} ({})\n", score.model, score.metric, score.value, score.source);
+  const auto published = load_published();
+  if (!published.ok()) return;
+  for (const PublishedScore& score : published->scores) {
+    if (score.suite != suite.name) continue;
+    const std::string quantization = score.quantization.empty() ? "" : " " + score.quantization;
+    fmt::print("published {}{} {} {} ({}{}{})\n", score.model, quantization, score.metric,
+               score.value, score.source, score.n > 0 ? fmt::format(", n = {}", score.n) : "",
+               score.note.empty() ? "" : "; " + score.note);
   }
 }
 

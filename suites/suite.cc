@@ -75,23 +75,6 @@ Status read_sampling(const Json& json, const std::string& place, Suite& suite) {
   return reader.no_other_keys();
 }
 
-Status read_published(const Json& json, const std::string& place, Suite& suite) {
-  if (json.is_null()) return {};
-  if (!json.is_array()) return Error{place + ": must be a list"};
-  for (size_t i = 0; i < json.size(); ++i) {
-    JsonReader reader(json[i], fmt::format("{}[{}]", place, i));
-    ASSAY_TRY_STATUS(reader.must_be_object());
-    PublishedScore score;
-    ASSAY_TRY(score.model, reader.text("model"));
-    ASSAY_TRY(score.metric, reader.text("metric"));
-    ASSAY_TRY(score.value, reader.number("value"));
-    ASSAY_TRY(score.source, reader.text("source"));
-    ASSAY_TRY_STATUS(reader.no_other_keys());
-    suite.published.push_back(std::move(score));
-  }
-  return {};
-}
-
 Status read_metrics(const Json& json, const JsonReader& reader, Suite& suite) {
   static const std::vector<std::string> kKnown = {"pass@1", "pass@k", "cons@k", "macro",
                                                   "normalised"};
@@ -226,7 +209,6 @@ Result<Suite> parse_suite(std::string_view text, const std::string& path) {
   } else {
     ASSAY_TRY_STATUS(read_questions(reader, path, suite));
   }
-  ASSAY_TRY_STATUS(read_published(reader.any("published"), path + ": published", suite));
   ASSAY_TRY_STATUS(reader.no_other_keys());
   return suite;
 }

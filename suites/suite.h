@@ -36,8 +36,7 @@
 //   "judge": {…},                          how a judge is asked; see suites/judge.h
 //   "metrics": ["pass@1", "pass@k", "cons@k", "macro", "normalised"],
 //   "measures": [{"name", "of", "per", "unit", "method"}],    see harness/base/measure.h
-//   "chance": 0.1 or {"group": 0.5, …},    what guessing gets; "normalised" needs it
-//   "published": [{"model": "…", "metric": "pass@1", "value": 83.9, "source": "…"}]
+//   "chance": 0.1 or {"group": 0.5, …}     what guessing gets; "normalised" needs it
 // }
 //
 // A composite has "components" in place of data, prompt, sampling, scorer, metrics:
@@ -59,11 +58,6 @@
 
 namespace assay {
 
-struct PublishedScore {
-  std::string model, metric, source;
-  double value = 0;  // percent, or what the metric is in (a rating)
-};
-
 struct Component {
   std::string suite;
   double weight = 0;
@@ -84,8 +78,7 @@ struct Suite {
   std::optional<JudgeSpec> judge;
   std::vector<Component> components;  // of a composite; empty: a suite of questions
   std::string command;                // that computes it; empty: `assay run` does
-  std::vector<PublishedScore> published;
-  std::string sha256;  // of the JSON file
+  std::string sha256;                 // of the JSON file
 };
 
 // Reads one suite file. An unknown key, a missing one or one of the wrong type is an error that

@@ -76,7 +76,7 @@ TEST_F(SuiteFile, EveryMistakeNamesFileAndKey) {
   expect([](Json& j) { j["prompt"]["user"] = "{{question}}"; }, "\"question\" is not");
   expect([](Json& j) { j["name"] = "other"; }, "the file's name");
   expect([](Json& j) { j["metrics"] = {"elo"}; }, "\"elo\" is not");
-  expect([](Json& j) { j["published"][0]["value"] = "high"; }, "published[0]");
+  expect([](Json& j) { j["published"] = Json::array(); }, "published");
   expect([](Json& j) { j["data"] = 3; }, "data: must be a JSON object");
 }
 
