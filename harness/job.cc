@@ -60,6 +60,15 @@ void keep_first(int limit, std::vector<Item>& items) {
   });
 }
 
+Status keep_named(const std::vector<std::string>& ids, const std::string& suite,
+                  std::vector<Item>& items) {
+  const std::set<std::string> wanted(ids.begin(), ids.end());
+  std::erase_if(items, [&](const Item& item) { return !wanted.contains(item.id); });
+  if (!items.empty()) return {};
+  return Error{
+      fmt::format("--questions: {} has no question {}", suite, quote_for_message(ids.front()))};
+}
+
 bool runs_programs(const std::string& scorer) {
   return scorer.starts_with("humaneval") || scorer == "code_tests";
 }
@@ -115,6 +124,10 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
       return Error{fmt::format("--from {} --to {}: {} has no questions of these dates",
                                options.from, options.to, suite.name)};
     }
+  }
+  if (!options.questions.empty()) {
+    ASSAY_TRY_STATUS(keep_named(options.questions, suite.name, task.items));
+    task.questions = options.questions;
   }
   if (options.limit) keep_first(*options.limit, task.items);
   if (!suite.follow_up_prompt.empty()) {

@@ -42,6 +42,8 @@ int main(int argc, char** argv) {
   assay::add_compare_command(app, &exit_code);
   assay::add_gate_command(app, &exit_code);
   assay::add_reproduce_command(app, &exit_code);
+  assay::add_fit_command(app, &exit_code);
+  assay::add_history_command(app, &exit_code);
 
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (!arguments.empty() && arguments[0] == "run") {

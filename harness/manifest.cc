@@ -36,6 +36,7 @@ OrderedJson task_identity(const Task& task) {
   };
   if (!task.from.empty()) json["from"] = task.from;
   if (!task.to.empty()) json["to"] = task.to;
+  if (!task.questions.empty()) json["only_questions"] = task.questions;
   if (has("macro")) json["macro"] = true;
   if (!has("pass@1")) json["accuracy"] = false;
   if (!has("cons@k")) json["consensus"] = false;

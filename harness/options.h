@@ -13,6 +13,7 @@ struct RunOptions {
   std::vector<std::string> tasks;  // "math500" or "math500:64"
   std::string data;                // --data, else ASSAY_DATA
   std::string output_dir;          // the run's folder; empty: runs/<model>-<tasks>-<fingerprint>
+  std::vector<std::string> questions;  // only the items of these ids; empty: all
   std::string from, to;            // dates of questions: 2024-08 or 2024-08-15, both inclusive
   std::optional<int> num_samples, limit, max_tokens, top_k;
   std::optional<double> temperature, top_p, min_p;

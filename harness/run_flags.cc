@@ -13,6 +13,8 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
                    "Model that judges answers of suites that need one, named as with --model; may "
                    "be repeated")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--questions", o.questions, "Only the questions of these ids, by commas")
+      ->delimiter(',');
   command->add_option("--from", o.from, "Only questions from this date on, as 2024-08");
   command->add_option("--to", o.to, "Only questions up to this date, as 2025-01");
   command

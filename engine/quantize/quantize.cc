@@ -179,6 +179,22 @@ Result<QuantizeType> find_type(const std::string& name) {
   return Error{fmt::format("--type {}: must be one of {}", name, fmt::join(names, ", "))};
 }
 
+// The type of a tensor that is `stored` now.
+DType planned_type(const QuantizeType& type, const SourceTensor& tensor, DType stored, int layers,
+                   bool tied, int* fallbacks) {
+  if (!is_matrix(tensor)) return stored;
+  if (!is_quantized(type.dtype)) return type.dtype;
+  const DType mixed = mixed_type(type, tensor, layers, tied);
+  const DType fitting = fitting_type(mixed, tensor.shape[0]);
+  *fallbacks += fitting != mixed ? 1 : 0;
+  return fitting;
+}
+
+uint64_t bytes_of(DType dtype, uint64_t values) {
+  const TypeInfo& info = type_info(dtype);
+  return values / static_cast<uint64_t>(info.values) * static_cast<uint64_t>(info.bytes);
+}
+
 }  // namespace
 
 const std::vector<QuantizeType>& quantize_types() {
@@ -203,31 +219,24 @@ Result<QuantizeSummary> quantize_model(const LocalModel& model, const std::strin
   std::vector<GgufTensorInfo> infos;
   for (const SourceTensor& tensor : source.tensors) {
     DType dtype = tensor.values.empty() ? tensor.weight.dtype : DType::kF32;
-    if (is_matrix(tensor)) {
-      DType wanted = type.dtype;
-      if (is_quantized(type.dtype)) {
-        const DType mixed = mixed_type(type, tensor, model.files.config.layers, tied);
-        wanted = fitting_type(mixed, tensor.shape[0]);
-        summary.fallbacks += wanted != mixed ? 1 : 0;
-      }
-      if (wanted != dtype && is_quantized(dtype) && !options.allow_requantize) {
-        return Error{
-            fmt::format("{}: tensor {} is {} already, and what it lost does not come back; "
-                        "start from the original, or give --allow-requantize",
-                        model.files.path, tensor.name, to_string(dtype))};
-      }
-      dtype = wanted;
+    const DType wanted =
+        planned_type(type, tensor, dtype, model.files.config.layers, tied, &summary.fallbacks);
+    if (wanted != dtype && is_quantized(dtype) && !options.allow_requantize) {
+      return Error{
+          fmt::format("{}: tensor {} is {} already, and what it lost does not come back; "
+                      "start from the original, or give --allow-requantize",
+                      model.files.path, tensor.name, to_string(dtype))};
     }
+    dtype = wanted;
     int64_t count = 1;
     for (const uint64_t side : tensor.shape) count *= static_cast<int64_t>(side);
-    const TypeInfo& info = type_info(dtype);
-    const size_t row_bytes = static_cast<size_t>(tensor.shape[0]) / info.values * info.bytes;
-    const uint64_t size = static_cast<uint64_t>(count) / info.values * info.bytes;
+    const size_t row_bytes = bytes_of(dtype, tensor.shape[0]);
+    const uint64_t size = bytes_of(dtype, static_cast<uint64_t>(count));
     plan.push_back({&tensor, dtype, row_bytes});
     infos.push_back({tensor.name, dtype, tensor.shape, size});
     summary.parameters += count;
     summary.weights_bytes += size;
-    ++summary.tensors[std::string(info.name)];
+    ++summary.tensors[std::string(to_string(dtype))];
   }
   ASSAY_TRY(AtomicFile file, AtomicFile::create(out));
   Writer writer(model, options, std::move(file));
@@ -247,6 +256,44 @@ Result<QuantizeSummary> quantize_model(const LocalModel& model, const std::strin
   }
   ASSAY_TRY_STATUS(writer.file().finish());
   return summary;
+}
+
+Result<TypeSize> size_in_type(const ModelConfig& config, bool tied, const std::string& name) {
+  ASSAY_TRY(const QuantizeType type, find_type(name));
+  TypeSize size;
+  int fallbacks = 0;
+  const auto add = [&](const std::string& tensor_name, int layer, int rows, int columns) {
+    SourceTensor tensor;
+    tensor.name = tensor_name;
+    tensor.layer = layer;
+    tensor.shape = {static_cast<uint64_t>(columns)};
+    if (rows > 1) tensor.shape.push_back(static_cast<uint64_t>(rows));
+    const int64_t values = int64_t{rows} * columns;
+    const DType dtype = planned_type(type, tensor, DType::kF32, config.layers, tied, &fallbacks);
+    size.parameters += values;
+    size.weights_bytes += bytes_of(dtype, static_cast<uint64_t>(values));
+  };
+  const int q_width = config.heads * config.head_dim, kv_width = config.kv_heads * config.head_dim;
+  add("token_embd.weight", -1, config.vocab_size, config.width);
+  if (!tied) add("output.weight", -1, config.vocab_size, config.width);
+  add("output_norm.weight", -1, 1, config.width);
+  for (int i = 0; i < config.layers; ++i) {
+    const std::string prefix = fmt::format("blk.{}.", i);
+    add(prefix + "attn_q.weight", i, q_width, config.width);
+    add(prefix + "attn_k.weight", i, kv_width, config.width);
+    add(prefix + "attn_v.weight", i, kv_width, config.width);
+    add(prefix + "attn_output.weight", i, config.width, q_width);
+    add(prefix + "ffn_gate.weight", i, config.ffn_width, config.width);
+    add(prefix + "ffn_up.weight", i, config.ffn_width, config.width);
+    add(prefix + "ffn_down.weight", i, config.width, config.ffn_width);
+    add(prefix + "attn_norm.weight", i, 1, config.width);
+    add(prefix + "ffn_norm.weight", i, 1, config.width);
+    if (config.architecture != "qwen2") continue;
+    add(prefix + "attn_q.bias", i, 1, q_width);
+    add(prefix + "attn_k.bias", i, 1, kv_width);
+    add(prefix + "attn_v.bias", i, 1, kv_width);
+  }
+  return size;
 }
 
 }  // namespace assay

@@ -40,6 +40,14 @@ struct QuantizeSummary {
   int fallbacks = 0;                   // tensors whose columns the type's blocks do not divide
 };
 
+// What a model of this shape takes in a type, as quantize_model() writes it. `tied`: the lm_head is
+// the embedding.
+struct TypeSize {
+  int64_t parameters = 0;
+  uint64_t weights_bytes = 0;
+};
+Result<TypeSize> size_in_type(const ModelConfig& config, bool tied, const std::string& type);
+
 // Tensors are read, converted on all cores and written in parts of some rows, so memory is that of
 // a part. `out` appears at once when it is whole. Without importance the file is the one that
 // llama.cpp's llama-quantize writes from the same GGUF file.

@@ -1,0 +1,83 @@
+// `assay fit`: sizes by the model's own arithmetic.
+#include <gmock/gmock.h>
+
+#include "engine/quantize/quantize.h"
+#include "harness/base/file.h"
+#include "tests/support.h"
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+
+ModelConfig shape(const Json& json) {
+  ModelConfig config;
+  config.architecture = json["architecture"];
+  config.layers = json["layers"];
+  config.width = json["width"];
+  config.ffn_width = json["ffn_width"];
+  config.heads = json["heads"];
+  config.kv_heads = json["kv_heads"];
+  config.head_dim = json["head_dim"];
+  config.vocab_size = json["vocab_size"];
+  return config;
+}
+
+TEST(Fit, ShapesHaveTheParametersThatTheirModelsAreKnownFor) {
+  const std::map<std::string, double> billions = {
+      {"R1-Distill-Qwen-1.5B", 1.78}, {"R1-Distill-Qwen-7B", 7.62},
+      {"R1-Distill-Qwen-14B", 14.77}, {"R1-Distill-Qwen-32B", 32.76},
+      {"R1-Distill-Llama-8B", 8.03},  {"R1-Distill-Llama-70B", 70.55}};
+  const Json table = testing::load_json(testing::tests_path("../engine/fit/fit.json"));
+  for (const Json& json : table["shapes"]) {
+    const auto size = size_in_type(shape(json), json["tied"].get<bool>(), "bf16");
+    ASSERT_OK(size);
+    EXPECT_NEAR(static_cast<double>(size->parameters) / 1e9, billions.at(json["name"]), 0.006)
+        << json["name"];
+  }
+}
+
+TEST(Fit, ASizeInATypeIsThatOfTheFile) {
+  const std::string path = testing::tests_path("../engine/builtin");
+  const auto model = LocalModel::open(path);
+  ASSERT_OK(model);
+  for (const QuantizeType& type : quantize_types()) {
+    const testing::TemporaryFolder folder;
+    QuantizeOptions options;
+    options.type = type.name;
+    const auto written = quantize_model(**model, folder / "m.gguf", options);
+    const auto planned = size_in_type((*model)->files.config, true, type.name);
+    ASSERT_OK(written);
+    ASSERT_OK(planned);
+    EXPECT_EQ(planned->weights_bytes, written->weights_bytes) << type.name;
+    EXPECT_EQ(planned->parameters, written->parameters) << type.name;
+  }
+}
+
+TEST(Fit, ThePublishedMemoryIsNominalBitsTimesParameters) {
+  const auto result = testing::run_program("fit R1-Distill-Qwen-32B --card H100");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  // 18,926 MiB is what llama-quantize announces for Q4_K_M.
+  EXPECT_THAT(result.out, HasSubstr("19.8"));
+  EXPECT_THAT(result.out, HasSubstr("4.85"));
+  const Json published =
+      testing::load_json(testing::tests_path("../suites/published/published.json"));
+  const Json table = testing::load_json(testing::tests_path("../engine/fit/fit.json"));
+  for (const Json& json : table["shapes"]) {
+    if (json["name"] != "R1-Distill-Qwen-32B") continue;
+    const auto size = size_in_type(shape(json), false, "bf16");
+    ASSERT_OK(size);
+    for (const Json& entry : published["quantizations"]) {
+      const double gb =
+          (entry["bits_per_weight"].get<double>() * static_cast<double>(size->parameters) / 8 +
+           0.45e9) /
+          1e9;
+      EXPECT_NEAR(gb / entry["memory_gb"].get<double>(), 1, 0.01) << entry;
+    }
+  }
+  EXPECT_EQ(testing::run_program("fit nothing").exit_code, 2);
+  EXPECT_EQ(testing::run_program("fit builtin --card Voodoo").exit_code, 2);
+}
+
+}  // namespace
+}  // namespace assay
