@@ -11,6 +11,7 @@
 #include "harness/run_flags.h"
 #include "harness/signals.h"
 #include "results/compare.h"
+#include "results/report_html.h"
 
 namespace assay {
 namespace {
@@ -21,6 +22,8 @@ struct CompareArguments {
   double margin_points = 1;
   int context = 4096;
   DivergenceOptions divergence;
+  std::string html;
+  int samples = 200;
   bool kld = false, json = false;
   RunOptions run;
 };
@@ -62,6 +65,10 @@ Status compare(CompareArguments& arguments, int* exit_code) {
   } else {
     fmt::print("{}", format_comparison(comparison, arguments.context));
   }
+  if (!arguments.html.empty()) {
+    ASSAY_TRY(const std::string page, comparison_html(stores, comparison, arguments.samples));
+    ASSAY_TRY_STATUS(write_file_atomically(arguments.html, page));
+  }
   *exit_code = has_loss(comparison) ? kExitFailed : kExitDone;
   return {};
 }
@@ -100,6 +107,11 @@ void add_compare_command(CLI::App& app, int* exit_code) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command->add_option("--text", a.divergence.text, "Also the perplexity of this text file");
+  command->add_option("--html", a.html,
+                      "Also write one HTML file, with the samples that flipped side by side");
+  command->add_option("--samples", a.samples, "Most flipped samples in the HTML file")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", a.json, "Print JSON");
   add_sampling_flags(*command, a.run);
   command->footer(
