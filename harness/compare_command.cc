@@ -28,6 +28,27 @@ struct CompareArguments {
   RunOptions run;
 };
 
+// "model.gguf@activations=int8,kv_cache=f32": the same weights, other arithmetic.
+Status take_arithmetic(const std::string& name, RunOptions& run) {
+  const size_t at = name.rfind('@');
+  run.model = name.substr(0, at);
+  if (at == std::string::npos) return {};
+  for (const std::string& setting : split(name.substr(at + 1), ',')) {
+    const size_t equals = setting.find('=');
+    const std::string key = setting.substr(0, equals);
+    std::string* target = key == "activations" ? &run.activations
+                          : key == "kv_cache"  ? &run.kv_cache
+                          : key == "device"    ? &run.device
+                                               : nullptr;
+    if (target == nullptr || equals == std::string::npos) {
+      return Error{fmt::format("{}: after \"@\" activations=…, kv_cache=… or device=… is expected",
+                               quote_for_message(name))};
+    }
+    *target = setting.substr(equals + 1);
+  }
+  return {};
+}
+
 // The run of that folder, or the one that the model of that name is run for.
 Result<std::optional<std::string>> folder_of(const std::string& name, const RunOptions& options) {
   if (file_exists(name + "/run.sqlite")) return std::optional<std::string>(name);
@@ -39,6 +60,9 @@ Result<std::optional<std::string>> folder_of(const std::string& name, const RunO
   }
   RunOptions run = options;
   run.model = name;
+  if (!file_exists(name) && !is_directory(name)) {
+    ASSAY_TRY_STATUS(take_arithmetic(name, run));
+  }
   return complete_run(run);
 }
 
@@ -82,7 +106,8 @@ void add_compare_command(CLI::App& app, int* exit_code) {
       app.add_subcommand("compare", "Compare runs of the same questions sample by sample");
   command
       ->add_option("runs", a.runs,
-                   "The base first: run folders, or with --tasks models, which are run first")
+                   "The base first: run folders, or with --tasks models, which are run first; "
+                   "MODEL@activations=int8,kv_cache=f32 is the same model under other arithmetic")
       ->required()
       ->expected(2, 64);
   command->add_option("--margin", a.margin_points, "Points of loss that do not matter")

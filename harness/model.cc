@@ -14,6 +14,7 @@
 #include "harness/base/text.h"
 #include "harness/completions.h"
 #include "harness/prompt.h"
+#include "harness/remote_model.h"
 
 namespace assay {
 namespace {
@@ -186,18 +187,17 @@ Result<std::unique_ptr<ModelUnderTest>> open_replay(const std::string& folder) {
 }  // namespace
 
 Status model_is_there(const std::string& flag, const std::string& name) {
-  if (name.starts_with("http://") || name.starts_with("https://")) {
-    return Error{fmt::format("{} {}: servers are not supported yet; name a folder or a .gguf file",
-                             flag, name)};
-  }
+  if (is_url(name)) return {};
   std::string path = name;
   if (name == "builtin") return {};
   if (name.starts_with("replay:")) path = name.substr(7);
   if (name.starts_with("completions:")) path = name.substr(12);
   if (is_directory(path) || file_exists(path)) return {};
-  return Error{fmt::format(
-      "{} {}: there is no such file or folder; name a model folder, a .gguf file or builtin", flag,
-      name)};
+  return Error{
+      fmt::format("{} {}: there is no such file or folder; name a model folder, a .gguf file, a "
+                  "server's URL or "
+                  "builtin",
+                  flag, name)};
 }
 
 Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
@@ -212,6 +212,7 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   ASSAY_TRY_STATUS(model_is_there("--model", name));
   const auto thinking = parse_thinking(options.think);
   if (!thinking) return Error{"--think " + options.think + ": must be auto, on or off"};
+  if (is_url(name)) return open_remote_model(options, *thinking);
   std::string path = name;
   if (name == "builtin") {
     ASSAY_TRY(path, find_resource("engine/builtin"));

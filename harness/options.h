@@ -14,7 +14,7 @@ struct RunOptions {
   std::string data;                // --data, else ASSAY_DATA
   std::string output_dir;          // the run's folder; empty: runs/<model>-<tasks>-<fingerprint>
   std::vector<std::string> questions;  // only the items of these ids; empty: all
-  std::string from, to;            // dates of questions: 2024-08 or 2024-08-15, both inclusive
+  std::string from, to;                // dates of questions: 2024-08 or 2024-08-15, both inclusive
   std::optional<int> num_samples, limit, max_tokens, top_k;
   std::optional<double> temperature, top_p, min_p;
   std::vector<std::string> stop;
@@ -31,6 +31,10 @@ struct RunOptions {
   std::string cpu_isa = "auto";
   std::string device = "auto";                          // see engine/runtime/local_engine.h
   std::string activations = "auto", kv_cache = "auto";  // see engine/ops.h
+  // Of models behind a URL.
+  std::string server_profile = "auto";  // see engine/remote/profiles.json
+  int max_connections = 64;
+  double requests_per_minute = 0, request_timeout_s = 3600;
   bool dry_run = false;
   std::string config;  // --config; its flags are already among the others
 };

@@ -33,7 +33,7 @@ void Progress::add(const SampleRecord& record) {
   const Correctness correctness = record.verdict.correctness;
   scored_ += correctness != Correctness::kUnscored;
   correct_ += correctness == Correctness::kCorrect;
-  finished_tokens_ += static_cast<int64_t>(record.completion.token_ids.size());
+  finished_tokens_ += record.completion.completion_tokens();
   ++done_;
 }
 

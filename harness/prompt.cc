@@ -12,6 +12,17 @@ bool knows_thoughts(const LocalModel& model) {
          model.tokenizer.encode(kEnd, true).size() == 1;
 }
 
+std::vector<ChatMessage> chat_messages(const Suite& suite, const std::string& user,
+                                       const std::vector<std::string>& history) {
+  std::vector<ChatMessage> messages;
+  if (!suite.system_prompt.empty()) messages.push_back({"system", suite.system_prompt});
+  for (size_t i = 0; i < history.size(); ++i) {
+    messages.push_back({i % 2 == 0 ? "user" : "assistant", history[i]});
+  }
+  messages.push_back({"user", user});
+  return messages;
+}
+
 Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
                              int sample_index, const std::vector<std::string>& history,
                              Thinking thinking) {
@@ -23,12 +34,7 @@ Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const 
   Prompt prompt;
   bool add_bos = false;
   if (model.chat_template) {
-    std::vector<ChatMessage> messages;
-    if (!suite.system_prompt.empty()) messages.push_back({"system", suite.system_prompt});
-    for (size_t i = 0; i < history.size(); ++i) {
-      messages.push_back({i % 2 == 0 ? "user" : "assistant", history[i]});
-    }
-    messages.push_back({"user", user});
+    const std::vector<ChatMessage> messages = chat_messages(suite, user, history);
     ChatOptions options;
     options.enable_thinking = think;
     options.bos_token = bos;

@@ -14,6 +14,10 @@ enum class Thinking { kAuto, kOn, kOff };
 // it.
 bool knows_thoughts(const LocalModel& model);
 
+// The suite's messages: its system prompt, `history` (user, assistant, user, …) and `user`.
+std::vector<ChatMessage> chat_messages(const Suite& suite, const std::string& user,
+                                       const std::vector<std::string>& history);
+
 // The suite's messages, behind those of `history` (user, assistant, user, …), through the model's
 // chat template; a base model without one gets the plain text. A suite that asks for a thought gets
 // "<think>\n" appended unless the template has opened one already: kAuto does so for models that

@@ -117,6 +117,25 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
                    "bf16, as on a GPU (auto); a GPU has int8 too, which is half of it")
       ->capture_default_str()
       ->multi_option_policy(last);
+  command
+      ->add_option("--server-profile", o.server_profile,
+                   "Kind of server behind a URL: auto, openai, deepseek, vllm, sglang, "
+                   "llama-server, ollama, other")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--max-connections", o.max_connections,
+                   "Requests in flight at servers; fewer when they say that it is too many")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--requests-per-minute", o.requests_per_minute,
+                   "Most requests a minute that servers get; 0: no limit")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--request-timeout", o.request_timeout_s, "Seconds that a request may take")
+      ->capture_default_str()
+      ->multi_option_policy(last);
 }
 
 }  // namespace assay

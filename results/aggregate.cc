@@ -212,14 +212,31 @@ Estimate estimate_mean(const std::vector<double>& values, const std::vector<doub
     estimate.sampling_95 =
         wilson_interval(estimate.value, se, std::max(1.0, q * draws), normal_quantile(0.975));
   }
-  if (values.size() > 1) {
-    double squares = 0;
-    for (const double value : values)
-      squares += (value - estimate.value) * (value - estimate.value);
-    estimate.question_se = std::sqrt(squares / (q - 1) / q);
-    estimate.question_95 =
-        wilson_interval(estimate.value, estimate.question_se, q, t_quantile(0.975, q - 1));
+  if (values.size() < 2) return estimate;
+  double squares = 0, cubes = 0;
+  for (const double value : values) {
+    const double difference = value - estimate.value;
+    squares += difference * difference;
+    cubes += difference * difference * difference;
   }
+  estimate.question_se = std::sqrt(squares / (q - 1) / q);
+  const double quantile = t_quantile(0.975, q - 1);
+  Interval interval = wilson_interval(estimate.value, estimate.question_se, q, quantile);
+  constexpr double kSkewed = 1;
+  if (values.size() > 2 && squares > 0 && !variances.empty()) {
+    const double skewness =
+        std::sqrt(q * (q - 1)) / (q - 2) * (cubes / q) / std::pow(squares / q, 1.5);
+    if (std::fabs(skewness) > kSkewed) {
+      const Interval hall =
+          hall_interval(estimate.value, estimate.question_se, skewness, q, quantile);
+      if (estimate.value < 0.5) {
+        interval.upper = std::clamp(hall.upper, interval.upper, 1.0);
+      } else {
+        interval.lower = std::clamp(hall.lower, 0.0, interval.lower);
+      }
+    }
+  }
+  estimate.question_95 = interval;
   return estimate;
 }
 

@@ -105,6 +105,12 @@ Status compare_with_base(RunStore& base_store, const RunOutcomes& base, RunStore
                       "the same --limit and --first-sample",
                       suite.plan.suite)};
     }
+    if (paired.base <= options.margin) {
+      out.warnings.push_back(fmt::format(
+          "{}: the base scores {:.1f}, so there is no margin to lose; this suite says nothing of "
+          "these models",
+          suite.plan.suite, 100 * paired.base));
+    }
     if (paired.unpaired > 0) {
       out.warnings.push_back(fmt::format("{}: {} samples have no scored partner and are left out",
                                          suite.plan.suite, paired.unpaired));
@@ -160,6 +166,17 @@ Result<Comparison> compare_runs(std::vector<RunStore>& stores, const CompareOpti
     compared.environment = run.manifest.value("environment", OrderedJson::object());
     comparison.runs.push_back(std::move(compared));
     runs.push_back(std::move(run));
+  }
+  // Where the arithmetic alone tells runs of a model apart, it is part of their names.
+  for (ComparedRun& run : comparison.runs) {
+    const auto same = [&](const ComparedRun& other) {
+      return &other != &run && other.model.value("name", std::string()) == run.name &&
+             !arithmetic_differences(other.model, run.model).empty();
+    };
+    if (std::any_of(comparison.runs.begin(), comparison.runs.end(), same)) {
+      run.name += fmt::format("@{}/{}", run.model.value("activations", std::string("?")),
+                              run.model.value("kv_cache", std::string("?")));
+    }
   }
   for (const SuiteOutcomes& suite : runs[0].suites) comparison.suites.push_back(suite.plan.suite);
   std::vector<PairedSuite*> all;

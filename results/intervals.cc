@@ -27,6 +27,12 @@ Interval wilson_interval(double value, double se, double draws, double quantile)
   return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
 }
 
+Interval hall_interval(double mean, double se, double skewness, double count, double quantile) {
+  const double a = skewness / std::sqrt(count);
+  const auto inverse = [&](double t) { return 3 / a * (std::cbrt(1 + a * (t - a / 6)) - 1); };
+  return {mean - se * inverse(quantile), mean - se * inverse(-quantile)};
+}
+
 double sign_test_p(long long k, long long n) {
   if (n == 0) return 1;
   const boost::math::binomial flips(static_cast<double>(n), 0.5);

@@ -21,6 +21,10 @@ double t_quantile(double probability, double degrees_of_freedom);
 // 1.96 for 95 %.
 Interval wilson_interval(double value, double se, double draws, double quantile);
 
+// Limits for the mean of `count` values with standard error `se` and skewness `skewness`, by the
+// inverse of Hall's transformation of Student's t (Hall 1992, J. R. Statist. Soc. B 54).
+Interval hall_interval(double mean, double se, double skewness, double count, double quantile);
+
 // Two-sided p-value of k successes in n trials of probability 1/2 (the exact McNemar test, with k
 // of n flips in one direction).
 double sign_test_p(long long k, long long n);

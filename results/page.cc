@@ -57,7 +57,7 @@ Json sample_json(const SampleRecord& record, const StoredItem* item) {
   const Completion& completion = record.completion;
   return {
       {"suite", completion.id.suite},        {"item", completion.id.item_id},
-      {"index", completion.id.sample_index}, {"tokens", completion.token_ids.size()},
+      {"index", completion.id.sample_index}, {"tokens", completion.completion_tokens()},
       {"answer", record.verdict.answer},     {"gold", item == nullptr ? "" : item->item.gold},
       {"rule", record.verdict.rule},         {"prompt", item == nullptr ? "" : item->prompt.text},
       {"opens", completion.opens_thought},   {"text", completion.text}};

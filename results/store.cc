@@ -48,6 +48,7 @@ Result<SampleRecord> read_record(const Statement& row, const std::string& place,
   completion.opens_thought = row.integer(5) != 0;
   completion.logprob = row.real(6);
   completion.error = row.text(7);
+  completion.counted_tokens = static_cast<int>(row.integer(14));
   completion.thought_tokens = static_cast<int>(row.integer(18));
   Verdict& verdict = record.verdict;
   if (!from_string(row.text(3), &completion.finish_reason) ||
@@ -257,7 +258,7 @@ Status RunStore::insert(const Encoded& encoded) {
       .bind(13, verdict.rule)
       .bind(14, verdict.detail)
       .bind(15, encoded.record.scorer)
-      .bind(16, static_cast<int64_t>(completion.token_ids.size()))
+      .bind(16, int64_t{completion.completion_tokens()})
       .bind(17, measured_text(verdict))
       .bind(18, int64_t{completion.thought_tokens});
   if (verdict.has_answer) {

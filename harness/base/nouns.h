@@ -59,10 +59,15 @@ struct Completion {
   std::string text;                // valid UTF-8, without the stop token
   FinishReason finish_reason = FinishReason::kError;
   int prompt_tokens = 0;
+  int counted_tokens = 0;      // as a server counts them, where token_ids are not known
   int thought_tokens = 0;      // completion tokens up to and with the last </think>
   bool opens_thought = false;  // the prompt ended inside <think>
-  double logprob = 0;          // sum of the tokens' natural log-probabilities, untempered
-  std::string error;           // what went wrong, for kError
+  // Completion tokens, by whoever counted them.
+  int completion_tokens() const {
+    return token_ids.empty() ? counted_tokens : static_cast<int>(token_ids.size());
+  }
+  double logprob = 0;  // sum of the tokens' natural log-probabilities, untempered
+  std::string error;   // what went wrong, for kError
 };
 
 enum class Correctness { kIncorrect, kCorrect, kUnscored };

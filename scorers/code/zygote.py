@@ -617,9 +617,10 @@ class Run:
         signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if self.status is not None:
             answer["status"] = self.status
-        elif not self.killed_here and signal_number == signal.SIGXCPU:
+        # What is killed here is killed by SIGKILL; these came before, whoever was seen to end first.
+        elif signal_number == signal.SIGXCPU:
             answer["status"] = "cpu"
-        elif not self.killed_here and signal_number == signal.SIGSYS:
+        elif signal_number == signal.SIGSYS:
             answer["status"] = "forbidden"
         elif not self.killed_here and signal_number:
             used_up = signal_number == signal.SIGKILL and answer["cpu_s"] >= self.request["cpu_s"]

@@ -9,6 +9,7 @@ namespace assay {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using testing::run_program;
 
@@ -32,8 +33,9 @@ TEST_F(ScoringCli, CompletionsThatAssayDidNotMakeGetTheSameReportAndRun) {
       R"("<think>\\boxed{1}</think> \\boxed{\\frac{52}{2}}", "\\boxed{27}"]})";
   const auto result = run_program(score(file("outputs.jsonl", first + "\n" + second + "\n")));
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, AllOf(HasSubstr("model outputs.jsonl"), HasSubstr("pass@1 50.0"),
-                                HasSubstr("pass@2 100.0")));
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("model outputs.jsonl"), ContainsRegex("arithmetic +2 +2 +50.0"),
+                    ContainsRegex("pass@k +50.0 +100.0")));
   const auto exported = run_program("export " + (folder_ / "run"));
   EXPECT_THAT(exported.out, HasSubstr("\\\\frac{52}{2}"));
 }

@@ -166,14 +166,14 @@ TEST_F(CompareCommand, FindsNoLossInASoundQuantizationAndALossInABrokenOne) {
 }
 
 TEST_F(CompareCommand, TheSameModelUnderOtherArithmeticIsSaidToBeSo) {
-  const std::string base = run_of("f32", "");
-  const auto other = testing::run_program(
-      "run --model builtin --activations f32 --kv-cache f32 "
-      "--tasks arithmetic:16 --limit 40 -o " +
-      (folder_ / "other"));
-  ASSERT_EQ(other.exit_code, 0) << other.err;
-  const auto compared = testing::run_program("compare " + base + " " + (folder_ / "other"));
+  const auto compared = testing::run_program(
+      "compare builtin builtin@activations=f32,kv_cache=f32 --tasks arithmetic:16 --limit 40",
+      "cd " + folder_.path() + " && ");
+  ASSERT_NE(compared.exit_code, 2) << compared.err;
   EXPECT_THAT(compared.out, HasSubstr("what is compared is the arithmetic"));
+  EXPECT_THAT(compared.out, HasSubstr("builtin@f32/f32"));
+  EXPECT_EQ(
+      testing::run_program("compare builtin builtin@colour=red --tasks arithmetic:1").exit_code, 2);
 }
 
 TEST_F(CompareCommand, RunsThatCannotBePairedAreRefused) {

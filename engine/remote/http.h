@@ -1,0 +1,49 @@
+// The one seam to HTTP: many requests in flight over libcurl's multi interface.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "harness/base/result.h"
+
+namespace assay {
+
+struct HttpRequest {
+  std::string url;
+  std::string body;                  // empty: GET, else POST
+  std::vector<std::string> headers;  // "Name: value"
+  double timeout_s = 60;
+};
+
+struct HttpResponse {
+  int status = 0;  // 0: there is no answer, see `error`
+  std::string body, error;
+  std::map<std::string, std::string> headers;  // names in lower case
+};
+
+// Not thread-safe. Connections are kept and used again; HTTP/2 where a server over TLS offers it.
+class HttpClient {
+ public:
+  static Result<HttpClient> create(int max_connections);
+  HttpClient(HttpClient&&) noexcept;
+  ~HttpClient();  // gives up what is in flight
+
+  void start(uint64_t id, HttpRequest request);
+  // What has finished, waiting for at most `wait_s` until something has.
+  std::vector<std::pair<uint64_t, HttpResponse>> poll(double wait_s);
+  size_t in_flight() const;
+
+ private:
+  struct State;
+  HttpClient();
+  std::unique_ptr<State> state_;
+};
+
+// One request and its answer.
+Result<HttpResponse> http_fetch(HttpRequest request);
+
+}  // namespace assay

@@ -1,0 +1,49 @@
+// The OpenAI-compatible chat protocol: bodies, replies, and how servers differ in it.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "harness/base/json.h"
+#include "harness/base/nouns.h"
+#include "harness/base/result.h"
+
+namespace assay {
+
+// How a kind of server differs (engine/remote/profiles.json).
+struct ServerProfile {
+  std::string name;        // openai, deepseek, vllm, sglang, llama-server, ollama, other
+  std::string max_tokens;  // the key's name
+  bool top_k = false, min_p = false, seed = true;
+  // How a response can be begun for the model: "continue_final_message" (a flag), "last" (an
+  // assistant message at the end is continued), or empty: not at all.
+  std::string prefill;
+  std::vector<std::string> samplers;  // their order, where the server would have another
+};
+
+Result<ServerProfile> find_profile(const std::string& name);
+// The profile that an answer of /v1/models speaks for, by "owned_by" and the Server header.
+std::string guess_profile(const Json& models, const std::map<std::string, std::string>& headers,
+                          const std::string& url);
+
+// Messages as they stand in a prompt's text: [{"role", "content"}, …].
+std::string chat_body(const ServerProfile& profile, const std::string& model,
+                      const std::string& messages, bool continues_last,
+                      const SamplingParams& sampling, uint32_t seed);
+
+struct ChatReply {
+  std::string text;  // with the thought between <think> and </think>
+  FinishReason finish_reason = FinishReason::kStop;
+  int prompt_tokens = 0, completion_tokens = 0;  // as the server counts them; 0: not said
+  std::string fingerprint;
+};
+
+// Anything but a well-formed reply is an error. `opens_thought`: the prompt ended inside <think>.
+Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought);
+
+// What a server says of an error, on one line.
+std::string error_message(const std::string& body);
+
+}  // namespace assay
