@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "engine/fit/table.h"
 #include "engine/quantize/quantize.h"
 #include "harness/base/file.h"
-#include "harness/base/json.h"
 #include "harness/base/resources.h"
 #include "harness/base/text.h"
 #include "harness/commands.h"
@@ -30,55 +30,15 @@ struct FitArguments {
   std::string data;
 };
 
-struct Card {
-  std::string name;
-  double memory_bytes = 0, bytes_per_s = 0, flops = 0;
-};
-
-struct Shape {
-  std::string name;
-  ModelConfig config;
-  bool tied = false;
-};
-
-Result<Json> read_table() {
-  ASSAY_TRY(const std::string path, find_resource("engine/fit/fit.json"));
-  return read_json_file(path);
-}
-
-std::vector<Card> cards_of(const Json& table) {
-  std::vector<Card> cards;
-  for (const Json& json : table["cards"]) {
-    cards.push_back({json["name"], json["memory_gb"].get<double>() * 1e9,
-                     json["bandwidth_gb_s"].get<double>() * 1e9,
-                     json["tflops"].get<double>() * 1e12});
-  }
-  return cards;
-}
-
 // The shape of a model on disk, or of a published one by its name.
-Result<Shape> shape_of(const std::string& model, const Json& table) {
+Result<Shape> shape_of(const std::string& model, const FitTable& table) {
+  if (!file_exists(model) && !is_directory(model)) {
+    for (const Shape& known : table.shapes) {
+      if (names_model(model, known.name)) return known;
+    }
+  }
   Shape shape;
   shape.name = model;
-  for (const Json& json : table["shapes"]) {
-    if (!names_model(model, json["name"].get<std::string>()) || file_exists(model) ||
-        is_directory(model)) {
-      continue;
-    }
-    ModelConfig& config = shape.config;
-    config.architecture = json["architecture"];
-    config.layers = json["layers"];
-    config.width = json["width"];
-    config.ffn_width = json["ffn_width"];
-    config.heads = json["heads"];
-    config.kv_heads = json["kv_heads"];
-    config.head_dim = json["head_dim"];
-    config.vocab_size = json["vocab_size"];
-    config.context_length = json["context_length"];
-    shape.tied = json["tied"];
-    shape.name = json["name"];
-    return shape;
-  }
   ASSAY_TRY_STATUS(model_is_there("MODEL", model));
   std::string path = model;
   if (model == "builtin") {
@@ -162,7 +122,7 @@ void print_published(const Shape& shape, const std::vector<PublishedQuantization
 }
 
 Status fit(const FitArguments& a) {
-  ASSAY_TRY(const Json table, read_table());
+  ASSAY_TRY(const FitTable table, load_fit_table());
   ASSAY_TRY(const Shape shape, shape_of(a.model, table));
   ASSAY_TRY(const Published published, load_published());
   ASSAY_TRY(const double samples, samples_of(a));
@@ -172,7 +132,7 @@ Status fit(const FitArguments& a) {
        {"GB", "type", "weights", "KV a sequence", "sequences", "at mean tokens", "tokens/s"}}};
   if (samples > 0) rows[0].cells.push_back("hours");
   if (samples > 0 && a.price > 0) rows[0].cells.push_back("cost");
-  for (const Card& card : cards_of(table)) {
+  for (const Card& card : table.cards) {
     const bool asked = a.cards.empty() ||
                        std::any_of(a.cards.begin(), a.cards.end(), [&](const std::string& name) {
                          return names_model(card.name, name);
@@ -208,8 +168,7 @@ Status fit(const FitArguments& a) {
       "of {:.0f} tokens, and of dense bf16\n  products. {:.0f} % of the memory is used, {:.2f} GB "
       "of it for "
       "activations and the driver. Cards: {}.\n",
-      a.efficiency, a.mean_tokens, 100 * kUsable, kWorkspace / 1e9,
-      table["cards_source"].get<std::string>());
+      a.efficiency, a.mean_tokens, 100 * kUsable, kWorkspace / 1e9, table.cards_source);
   if (samples > 0) {
     fmt::print("  hours: {:.0f} samples of {:.0f} tokens (--mean-tokens).\n", samples,
                a.mean_tokens);

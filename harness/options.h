@@ -36,7 +36,8 @@ struct RunOptions {
   int max_connections = 64;
   double requests_per_minute = 0, request_timeout_s = 3600;
   bool dry_run = false;
-  std::string config;  // --config; its flags are already among the others
+  std::string shard = "auto";  // see harness/shard.h
+  std::string config;          // --config; its flags are already among the others
 };
 
 }  // namespace assay

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "harness/base/text.h"
 #include "harness/commands.h"
@@ -12,15 +13,35 @@
 #include "harness/prepared_run.h"
 #include "harness/run_flags.h"
 #include "harness/sampling.h"
+#include "harness/shard.h"
 #include "harness/signals.h"
 
 namespace assay {
 namespace {
 
-Status generate(const RunOptions& options, PreparedRun& run, RunStore& store) {
-  ASSAY_TRY_STATUS(sample_all(options, run.tasks, run.prompts, *run.model, store));
+// `wanted`: only these samples; null: all.
+Status generate(const RunOptions& options, PreparedRun& run, RunStore& store,
+                const std::set<SampleId>* wanted) {
+  ASSAY_TRY_STATUS(sample_all(options, run.tasks, run.prompts, *run.model, store, wanted));
   if (stop_requested()) return {};
-  return sample_follow_ups(options, run.tasks, *run.model, store);
+  return sample_follow_ups(options, run.tasks, *run.model, store, wanted);
+}
+
+// A shard's samples, in a folder beside those of the others.
+Result<bool> complete_shard(const RunOptions& options, const Shard& shard) {
+  ASSAY_TRY(PreparedRun prepared, prepare_run(options));
+  const std::string run =
+      options.output_dir.empty() ? default_folder(prepared) : options.output_dir;
+  prepared.manifest["environment"]["shard"] = shard.text();
+  ASSAY_TRY(RunStore store, open_run_store(shard.folder(run), prepared));
+  const std::set<SampleId> wanted = samples_of_shard(prepared.tasks, shard);
+  spdlog::info("shard {}: {} samples, in {}", shard.text(), wanted.size(), store.folder());
+  install_stop_handler();
+  ASSAY_TRY_STATUS(generate(options, prepared, store, &wanted));
+  if (stop_requested()) return false;
+  spdlog::info("shard {} is complete; `assay merge {} {}/shard-*` unites them", shard.text(), run,
+               run);
+  return true;
 }
 
 }  // namespace
@@ -31,7 +52,7 @@ Result<std::optional<std::string>> complete_run(const RunOptions& options) {
       options.output_dir.empty() ? default_folder(prepared) : options.output_dir;
   ASSAY_TRY(RunStore store, open_run_store(folder, prepared));
   install_stop_handler();
-  ASSAY_TRY_STATUS(generate(options, prepared, store));
+  ASSAY_TRY_STATUS(generate(options, prepared, store, nullptr));
   if (stop_requested()) {
     spdlog::info("stopped; every counted sample is in {}; run the same command again to go on",
                  folder);
@@ -51,6 +72,13 @@ int run_job(const RunOptions& options) {
     const Status status =
         print_dry_run(options, prepared->tasks, *prepared->model, prepared->prompts);
     return status.ok() ? kExitDone : fail(status.error());
+  }
+  const auto shard = parse_shard(options.shard);
+  if (!shard.ok()) return fail(shard.error());
+  if (*shard) {
+    const auto complete = complete_shard(options, **shard);
+    if (!complete.ok()) return fail(complete.error());
+    return *complete ? kExitDone : kExitIncomplete;
   }
   const auto folder = complete_run(options);
   if (!folder.ok()) return fail(folder.error());
@@ -73,6 +101,12 @@ void add_run_command(CLI::App& app, int* exit_code) {
                    "The run's folder (default runs/<model>-<tasks>-<fingerprint>)")
       ->multi_option_policy(last);
   add_sampling_flags(*command, o);
+  command
+      ->add_option("--shard", o.shard,
+                   "Only a part of the samples, as 3/16; auto: as Slurm, Open MPI or a Kubernetes "
+                   "indexed job say; none")
+      ->capture_default_str()
+      ->multi_option_policy(last);
   command->add_flag("--dry-run", o.dry_run, "Show the first prompt, token counts and an estimate");
   command->add_option("--config", o.config, "JSON file that holds any of these flags");
   command->footer(

@@ -78,7 +78,7 @@ Status sample_all(const RunOptions& options, const std::vector<Task>& tasks,
 }
 
 Status sample_follow_ups(const RunOptions& options, const std::vector<Task>& tasks,
-                         ModelUnderTest& model, RunStore& store) {
+                         ModelUnderTest& model, RunStore& store, const std::set<SampleId>* wanted) {
   std::vector<Task> second;
   JobSource::Prompts prompts;
   for (const Task& task : tasks) {
@@ -89,6 +89,10 @@ Status sample_follow_ups(const RunOptions& options, const std::vector<Task>& tas
       const Item& item = task.follow_ups[i];
       auto& of_item = prompts[{task.suite.name, item.id}];
       for (int k = task.first_sample; k < task.first_sample + task.num_samples; ++k) {
+        if (wanted != nullptr && !wanted->contains({task.suite.name, item.id, k})) {
+          of_item.push_back(nullptr);  // another shard's
+          continue;
+        }
         ASSAY_TRY(const auto first, store.find({task.suite.name, task.items[i].id, k}));
         if (!first) {
           return Error{fmt::format("{} {}: its first turn is not stored", task.suite.name,
@@ -105,7 +109,7 @@ Status sample_follow_ups(const RunOptions& options, const std::vector<Task>& tas
     }
     second.push_back(std::move(turn));
   }
-  return second.empty() ? Status() : sample_all(options, second, prompts, model, store);
+  return second.empty() ? Status() : sample_all(options, second, prompts, model, store, wanted);
 }
 
 }  // namespace assay

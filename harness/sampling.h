@@ -26,6 +26,7 @@ Status sample_all(const RunOptions& options, const std::vector<Task>& tasks,
 // The second turns of the tasks that have any, each asked in a conversation with the stored answer
 // of its first turn.
 Status sample_follow_ups(const RunOptions& options, const std::vector<Task>& tasks,
-                         ModelUnderTest& model, RunStore& store);
+                         ModelUnderTest& model, RunStore& store,
+                         const std::set<SampleId>* wanted = nullptr);
 
 }  // namespace assay

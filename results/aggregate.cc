@@ -222,8 +222,10 @@ Estimate estimate_mean(const std::vector<double>& values, const std::vector<doub
   estimate.question_se = std::sqrt(squares / (q - 1) / q);
   const double quantile = t_quantile(0.975, q - 1);
   Interval interval = wilson_interval(estimate.value, estimate.question_se, q, quantile);
+  // The skewness of a handful says nothing.
   constexpr double kSkewed = 1;
-  if (values.size() > 2 && squares > 0 && !variances.empty()) {
+  constexpr size_t kFewest = 10;
+  if (values.size() >= kFewest && squares > 0 && !variances.empty()) {
     const double skewness =
         std::sqrt(q * (q - 1)) / (q - 2) * (cubes / q) / std::pow(squares / q, 1.5);
     if (std::fabs(skewness) > kSkewed) {

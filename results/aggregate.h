@@ -21,7 +21,7 @@ struct Estimate {
   std::optional<double> sampling_se;
   std::optional<Interval> sampling_95;
   // New questions of the same kind, sampled as often: sqrt(Var / Q) of the questions' values, and
-  // Wilson's interval with the t quantile of Q − 1. Where the values are skewed (skewness over 1),
+  // Wilson's interval with the t quantile of Q − 1. Where ten or more are skewed (skewness over 1),
   // as when few of many questions are ever solved, its limit on the long side is Hall's if that is
   // farther. From one question nothing is known of it.
   double question_se = 0;

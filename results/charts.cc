@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 
+#include "harness/base/markup.h"
+
 namespace assay {
 namespace {
 
@@ -14,12 +16,12 @@ constexpr double kWidth = 520, kHeight = 220, kLeft = 42, kBottom = 30, kTop = 1
 std::string open_svg(double width, double height, const std::string& label) {
   return fmt::format(
       "<svg viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" role=\"img\" aria-label=\"{}\">", width,
-      height, width, html_escape(label));
+      height, width, escape_markup(label));
 }
 
 std::string text_at(double x, double y, const std::string& text, const char* anchor) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>", x, y, anchor,
-                     html_escape(text));
+                     escape_markup(text));
 }
 
 double y_of(double share) { return kTop + (1 - share) * (kHeight - kTop - kBottom); }
@@ -41,33 +43,6 @@ std::string short_number(double value) {
 }
 
 }  // namespace
-
-std::string html_escape(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 SampleKind kind_of(const SampleOutcome& outcome) {
   if (outcome.correctness == Correctness::kUnscored) return SampleKind::kUnscored;

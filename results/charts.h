@@ -3,16 +3,12 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "results/intervals.h"
 #include "results/outcome.h"
 
 namespace assay {
-
-// Text for HTML and for attributes in double quotes.
-std::string html_escape(std::string_view text);
 
 // What became of a sample; the names are the page's CSS classes.
 enum class SampleKind { kCorrect, kIncorrect, kUnanswered, kTruncated, kUnscored };

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "harness/base/markup.h"
 #include "results/charts.h"
 #include "results/page.h"
 #include "results/report_html.h"
@@ -11,7 +12,7 @@ namespace {
 std::string comparison_tables(const Comparison& comparison) {
   std::string out;
   for (const std::string& suite : comparison.suites) {
-    out += fmt::format("<h2>{}</h2><div class=\"scroll\"><table>", html_escape(suite)) +
+    out += fmt::format("<h2>{}</h2><div class=\"scroll\"><table>", escape_markup(suite)) +
            html_row({"model", "pass@1", "difference, points", "95 %", "McNemar p", "right→wrong",
                      "wrong→right", "verdict"},
                     "th");
@@ -20,18 +21,18 @@ std::string comparison_tables(const Comparison& comparison) {
       for (const PairedSuite& paired : comparison.runs[i].suites) {
         if (paired.suite != suite) continue;
         if (!base_shown) {
-          out += html_row({html_escape(comparison.runs[0].name), percent(paired.base), "", "", "",
+          out += html_row({escape_markup(comparison.runs[0].name), percent(paired.base), "", "", "",
                            "", "", "base"});
         }
         base_shown = true;
         out +=
-            html_row({html_escape(comparison.runs[i].name), percent(paired.other),
+            html_row({escape_markup(comparison.runs[i].name), percent(paired.other),
                       fmt::format("{:+.1f}", 100 * paired.difference),
                       fmt::format("[{:+.1f}, {:+.1f}]", 100 * paired.interval_95.lower,
                                   100 * paired.interval_95.upper),
                       fmt::format("{:.3g}", paired.mcnemar_p),
                       std::to_string(paired.right_to_wrong), std::to_string(paired.wrong_to_right),
-                      html_escape(verdict_text(paired, comparison.options))});
+                      escape_markup(verdict_text(paired, comparison.options))});
       }
     }
     out += "</table></div>\n";
@@ -46,7 +47,7 @@ std::string divergence_section(const ComparedRun& run) {
     bars.push_back({row.part, fmt::format("{:.5f}", row.mean), row.mean});
   }
   return fmt::format("<h2>{}: KL divergence from the base, mean in nats</h2>{}\n",
-                     html_escape(run.name), bar_chart(bars));
+                     escape_markup(run.name), bar_chart(bars));
 }
 
 }  // namespace
@@ -55,13 +56,13 @@ Result<std::string> comparison_html(std::vector<RunStore>& stores, const Compari
                                     int max_samples) {
   ASSAY_TRY(const std::vector<StoredItem> stored, stores[0].items());
   std::string content = fmt::format("<h1>{} and {} more</h1><p>assay compare</p>\n",
-                                    html_escape(comparison.runs[0].name), stores.size() - 1);
+                                    escape_markup(comparison.runs[0].name), stores.size() - 1);
   content += comparison_tables(comparison);
   for (size_t i = 1; i < comparison.runs.size(); ++i) {
     content += divergence_section(comparison.runs[i]);
     for (const std::string& warning : comparison.runs[i].warnings) {
-      content += fmt::format("<p>{}: {}</p>\n", html_escape(comparison.runs[i].name),
-                             html_escape(warning));
+      content += fmt::format("<p>{}: {}</p>\n", escape_markup(comparison.runs[i].name),
+                             escape_markup(warning));
     }
   }
   if (max_samples > 0) {

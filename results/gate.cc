@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "harness/base/markup.h"
 #include "harness/base/text.h"
 #include "results/table.h"
 
@@ -14,25 +15,9 @@ namespace {
 std::string points(double difference) { return fmt::format("{:+.2f}", 100 * difference); }
 
 std::string xml_escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        // What XML 1.0 cannot hold at all.
-        out += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? '?' : c;
-    }
+  std::string out = escape_markup(text);
+  for (char& c : out) {  // what XML 1.0 cannot hold at all
+    if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') c = '?';
   }
   return out;
 }

@@ -6,6 +6,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/file.h"
+#include "harness/base/markup.h"
 #include "harness/base/resources.h"
 
 namespace assay {
@@ -142,7 +143,7 @@ Result<std::string> render_page(const std::string& title, const std::string& con
     }
     out += page.substr(at, open - at);
     const std::string name = page.substr(open + 2, close - open - 2);
-    if (name == "title") out += html_escape(title);
+    if (name == "title") out += escape_markup(title);
     if (name == "content") out += content;
     if (name == "browser" && samples.size() > 0) out += kBrowser;
     if (name == "index") out += samples.index_json();

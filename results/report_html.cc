@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "harness/base/markup.h"
 #include "harness/base/text.h"
 #include "results/charts.h"
 #include "results/page.h"
@@ -28,7 +29,7 @@ std::string scores_table(const Report& report) {
     const Estimate& score = summary.pass_at_1;
     const bool scored = summary.accuracy && summary.unscored < summary.samples;
     out += html_row(
-        {html_escape(summary.suite), std::to_string(summary.questions),
+        {escape_markup(summary.suite), std::to_string(summary.questions),
          std::to_string(summary.num_samples), scored ? percent(score.value) : "–",
          scored ? interval_chart(score.value,
                                  score.sampling_95 ? score.sampling_95 : score.question_95)
@@ -75,11 +76,11 @@ std::vector<ChartPoint> points_by_k(const std::map<int, Estimate>& by_k) {
 }
 
 std::string figure(const std::string& title, const std::string& svg) {
-  return svg.empty() ? "" : fmt::format("<div><h3>{}</h3>{}</div>\n", html_escape(title), svg);
+  return svg.empty() ? "" : fmt::format("<div><h3>{}</h3>{}</div>\n", escape_markup(title), svg);
 }
 
 std::string suite_section(const SuiteSummary& summary, const SuiteOutcomes& outcomes) {
-  std::string out = fmt::format("<h2>{}</h2>\n", html_escape(summary.suite));
+  std::string out = fmt::format("<h2>{}</h2>\n", escape_markup(summary.suite));
   const TokenStats& tokens = summary.tokens;
   if (tokens.total > 0) {
     out += fmt::format(
@@ -115,7 +116,7 @@ std::string suite_section(const SuiteSummary& summary, const SuiteOutcomes& outc
 std::string settings_section(const OrderedJson& manifest) {
   std::string out =
       "<h2>Run</h2><details><summary>what identifies it, and where it ran</summary><pre>";
-  return out + html_escape(dump_json(manifest, 2)) + "</pre></details>\n";
+  return out + escape_markup(dump_json(manifest, 2)) + "</pre></details>\n";
 }
 
 // So that mail and browsers take the page.
@@ -150,7 +151,7 @@ Result<std::string> report_html(RunStore& store, const Report& report, int max_s
   ASSAY_TRY(const RunOutcomes run, load_outcomes(store));
   ASSAY_TRY(const std::vector<StoredItem> stored, store.items());
   std::string content =
-      fmt::format("<h1>{}</h1><p>assay report{}</p>\n", html_escape(report.model),
+      fmt::format("<h1>{}</h1><p>assay report{}</p>\n", escape_markup(report.model),
                   report.sample_data ? ", on sample data: not all of the official questions" : "");
   content += scores_table(report);
   for (size_t i = 0; i < report.suites.size(); ++i) {

@@ -287,8 +287,8 @@ TEST_F(Cli, WrongArgumentsAreOneLineAndExitTwo) {
   expect_input_error("run --model /nonexistent --tasks arithmetic" + out, "no such file or folder");
   expect_input_error("run --model builtin --tasks math500 --data /nonexistent" + out,
                      "--data DIR or ASSAY_DATA");
-  expect_input_error("run --model http://localhost/v1#m --tasks arithmetic" + out,
-                     "not supported yet");
+  expect_input_error("run --model http://127.0.0.1:1/v1#m --tasks arithmetic" + out,
+                     "is the server running?");
   expect_input_error("report /nonexistent", "holds no run");
   expect_input_error("score /nonexistent", "holds no run");
   expect_input_error("export /nonexistent", "holds no run");

@@ -1,6 +1,7 @@
 // `assay fit`: sizes by the model's own arithmetic.
 #include <gmock/gmock.h>
 
+#include "engine/fit/table.h"
 #include "engine/quantize/quantize.h"
 #include "harness/base/file.h"
 #include "tests/support.h"
@@ -10,30 +11,18 @@ namespace {
 
 using ::testing::HasSubstr;
 
-ModelConfig shape(const Json& json) {
-  ModelConfig config;
-  config.architecture = json["architecture"];
-  config.layers = json["layers"];
-  config.width = json["width"];
-  config.ffn_width = json["ffn_width"];
-  config.heads = json["heads"];
-  config.kv_heads = json["kv_heads"];
-  config.head_dim = json["head_dim"];
-  config.vocab_size = json["vocab_size"];
-  return config;
-}
-
 TEST(Fit, ShapesHaveTheParametersThatTheirModelsAreKnownFor) {
   const std::map<std::string, double> billions = {
       {"R1-Distill-Qwen-1.5B", 1.78}, {"R1-Distill-Qwen-7B", 7.62},
       {"R1-Distill-Qwen-14B", 14.77}, {"R1-Distill-Qwen-32B", 32.76},
       {"R1-Distill-Llama-8B", 8.03},  {"R1-Distill-Llama-70B", 70.55}};
-  const Json table = testing::load_json(testing::tests_path("../engine/fit/fit.json"));
-  for (const Json& json : table["shapes"]) {
-    const auto size = size_in_type(shape(json), json["tied"].get<bool>(), "bf16");
+  const auto table = load_fit_table();
+  ASSERT_OK(table);
+  for (const Shape& shape : table->shapes) {
+    const auto size = size_in_type(shape.config, shape.tied, "bf16");
     ASSERT_OK(size);
-    EXPECT_NEAR(static_cast<double>(size->parameters) / 1e9, billions.at(json["name"]), 0.006)
-        << json["name"];
+    EXPECT_NEAR(static_cast<double>(size->parameters) / 1e9, billions.at(shape.name), 0.006)
+        << shape.name;
   }
 }
 
@@ -62,10 +51,11 @@ TEST(Fit, ThePublishedMemoryIsNominalBitsTimesParameters) {
   EXPECT_THAT(result.out, HasSubstr("4.85"));
   const Json published =
       testing::load_json(testing::tests_path("../suites/published/published.json"));
-  const Json table = testing::load_json(testing::tests_path("../engine/fit/fit.json"));
-  for (const Json& json : table["shapes"]) {
-    if (json["name"] != "R1-Distill-Qwen-32B") continue;
-    const auto size = size_in_type(shape(json), false, "bf16");
+  const auto table = load_fit_table();
+  ASSERT_OK(table);
+  for (const Shape& shape : table->shapes) {
+    if (shape.name != "R1-Distill-Qwen-32B") continue;
+    const auto size = size_in_type(shape.config, shape.tied, "bf16");
     ASSERT_OK(size);
     for (const Json& entry : published["quantizations"]) {
       const double gb =

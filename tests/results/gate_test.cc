@@ -102,7 +102,7 @@ TEST(GateFiles, HoldWhatModelsAndSuitesAreCalledWithoutBreaking) {
   result.rows.push_back(row);
   const std::string xml = gate_junit(result);
   EXPECT_THAT(xml, HasSubstr("failures=\"1\""));
-  EXPECT_THAT(xml, HasSubstr("a&lt;b&gt;&amp;&quot;c&quot;"));
+  EXPECT_THAT(xml, HasSubstr("a&lt;b&gt;&amp;&#34;c&#34;"));
   EXPECT_EQ(xml.find("<script>"), std::string::npos);
   EXPECT_EQ(xml.find('\x01'), std::string::npos);
   EXPECT_THAT(gate_markdown(result), HasSubstr("x\\|y z"));

@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "harness/base/file.h"
-#include "results/charts.h"
+#include "harness/base/markup.h"
 #include "tests/support.h"
 
 namespace assay {
@@ -39,8 +39,8 @@ std::string opened(const std::string& path, int width, const std::string& profil
 }
 
 TEST(Html, TextIsEscapedForElementsAndAttributes) {
-  EXPECT_EQ(html_escape("<a href=\"x\" b='y'>&"),
-            "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
+  EXPECT_EQ(escape_markup(R"(<a href="x" b='y'>&)"),
+            "&lt;a href=&#34;x&#34; b=&#39;y&#39;&gt;&amp;");
 }
 
 class HtmlReport : public ::testing::Test {

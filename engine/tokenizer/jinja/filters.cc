@@ -5,6 +5,7 @@
 
 #include "engine/tokenizer/jinja/builtins.h"
 #include "engine/tokenizer/jinja/text_functions.h"
+#include "harness/base/markup.h"
 #include "harness/base/text.h"
 
 namespace assay::jinja {
@@ -177,32 +178,6 @@ std::string indent_filter(const Value& value, const Arguments& arguments) {
   return out;
 }
 
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 Value apply_filter(const std::string& name, const Value& value, Arguments& arguments) {
@@ -235,8 +210,8 @@ Value apply_filter(const std::string& name, const Value& value, Arguments& argum
       {"unique", [](const Value& v, Arguments&) -> Value { return unique_filter(v); }},
       {"dictsort", [](const Value& v, Arguments&) -> Value { return dictsort_filter(v); }},
       {"indent", [](const Value& v, Arguments& a) -> Value { return indent_filter(v, a); }},
-      {"escape", [](const Value& v, Arguments&) -> Value { return escape(v.to_string()); }},
-      {"e", [](const Value& v, Arguments&) -> Value { return escape(v.to_string()); }},
+      {"escape", [](const Value& v, Arguments&) -> Value { return escape_markup(v.to_string()); }},
+      {"e", [](const Value& v, Arguments&) -> Value { return escape_markup(v.to_string()); }},
       {"list", [](const Value& v, Arguments&) -> Value { return elements(v); }},
       {"items", [](const Value& v, Arguments&) -> Value { return items_of(v); }},
       {"first",
