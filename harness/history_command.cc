@@ -148,6 +148,7 @@ void add_history_command(CLI::App& app, int* exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
   bisecting->callback([arguments, finish] { finish(bisect(*arguments)); });
+  for (CLI::App* each : {adding, showing, bisecting}) each->fallthrough();
   command->footer(
       "Examples:\n"
       "  assay history add runs/nightly --commit $(git rev-parse HEAD)\n"
