@@ -23,19 +23,29 @@ std::string browser() {
 }
 
 // The page's DOM after its scripts have run, and what the browser logged.
-std::string opened(const std::string& path, int width, const std::string& profile) {
+std::string opened(const std::string& url, int width, const std::string& profile) {
   const std::string command =
       "timeout 120 " + browser() +
-      " --headless --no-sandbox --disable-gpu --enable-logging=stderr " +
-      "--user-data-dir=" + profile + " --window-size=" + std::to_string(width) +
-      ",1000 --virtual-time-budget=8000 --dump-dom 'file://" + path + "#all' 2>&1";
+      " --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --enable-logging=stderr "
+      "--user-data-dir=" +
+      profile + " --window-size=" + std::to_string(width) +
+      ",1000 --virtual-time-budget=8000 --dump-dom '" + url + "' 2>&1";
   std::string out;
   FILE* pipe = popen(command.c_str(), "r");
   char buffer[4096];
-  for (size_t n; pipe != nullptr && (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;)
+  for (size_t n; pipe != nullptr && (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
     out.append(buffer, n);
+  }
   if (pipe != nullptr) pclose(pipe);
   return out;
+}
+
+// Why no page can be opened here; empty: one can.
+std::string no_browser(const std::string& profile) {
+  if (browser().empty()) return "no Chromium to open pages in: scripts/packages --browser";
+  const std::string dom = opened("data:text/html,<p>opened</p>", 800, profile);
+  if (dom.find("<p>opened</p>") != std::string::npos) return {};
+  return "Chromium does not start here: " + dom.substr(0, 300);
 }
 
 TEST(Html, TextIsEscapedForElementsAndAttributes) {
@@ -81,9 +91,9 @@ TEST_F(HtmlReport, HostileTextDoesNotRunInIt) {
   EXPECT_THAT(*html, Not(HasSubstr("<img")));
   EXPECT_THAT(*html, Not(HasSubstr("http://")));
   EXPECT_THAT(*html, HasSubstr("default-src 'none'"));
-  if (browser().empty()) GTEST_SKIP() << "no Chromium to open it in: scripts/packages --browser";
+  if (const std::string why = no_browser(folder_ / "profile"); !why.empty()) GTEST_SKIP() << why;
   for (const int width : {390, 820, 1440}) {
-    const std::string dom = opened(page, width, folder_ / "profile");
+    const std::string dom = opened("file://" + page + "#all", width, folder_ / "profile");
     EXPECT_THAT(dom, HasSubstr("data-ready=\"" + std::to_string(samples_) + "\"")) << width;
     EXPECT_THAT(dom, Not(HasSubstr("<title>pwned</title>"))) << width;
     EXPECT_THAT(dom, HasSubstr("· assay</title>")) << width;
@@ -106,8 +116,8 @@ TEST_F(HtmlReport, AComparisonShowsWhatFlippedSideBySide) {
   ASSERT_OK(html);
   EXPECT_THAT(*html, HasSubstr("KL divergence"));
   EXPECT_THAT(*html, HasSubstr("the seeds differ"));
-  if (browser().empty()) GTEST_SKIP() << "no Chromium to open it in: scripts/packages --browser";
-  const std::string dom = opened(page, 1200, folder_ / "profile");
+  if (const std::string why = no_browser(folder_ / "profile"); !why.empty()) GTEST_SKIP() << why;
+  const std::string dom = opened("file://" + page + "#all", 1200, folder_ / "profile");
   EXPECT_THAT(dom, HasSubstr("class=\"pair\""));
   EXPECT_THAT(dom, Not(HasSubstr("CONSOLE")));
 }
