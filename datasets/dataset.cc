@@ -84,7 +84,9 @@ Result<std::string> gold_of(const DataSpec& spec, const Row& row, size_t options
   return gold;
 }
 
-Result<Item> read_item(const DataSpec& spec, const std::string& group, const Row& row) {
+// `id`: from a file of ids; empty: there is none.
+Result<Item> read_item(const DataSpec& spec, const std::string& group, const std::string& id,
+                       const Row& row) {
   Item item;
   item.suite = spec.suite;
   if (spec.id_field.empty()) {
@@ -92,6 +94,7 @@ Result<Item> read_item(const DataSpec& spec, const std::string& group, const Row
   } else {
     ASSAY_TRY(item.id, field_text(row, spec.id_field));
   }
+  if (!id.empty()) item.id = id;
   if (!group.empty()) item.id = group + "/" + item.id;
   std::vector<std::string> options;
   if (!spec.options.empty()) {
@@ -138,6 +141,10 @@ Result<std::string> locate(const DataSpec& spec, const std::string& file,
                   path, spec.suite, entry.url, hash, file)};
 }
 
+bool data_file_is_there(const std::string& file, const std::string& data_folder) {
+  return !data_folder.empty() && file_exists(data_folder + "/" + file);
+}
+
 std::string with_group(const std::string& file, const std::string& group) {
   return replace_all(file, "{group}", group);
 }
@@ -164,6 +171,8 @@ Status check_data_file(const DataSpec& spec, const std::string& file, size_t rec
   ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(file));
   data.sample = !spec.in_tree && data.sha256 == entry.sample_sha256;
   if (data.sample) return {};
+  // Neither a hash nor a number of records: a file that grows.
+  if (entry.sha256.empty() && entry.records == 0) return {};
   if (entry.sha256.empty()) {
     if (records == static_cast<size_t>(entry.records)) return {};
     return Error{
@@ -197,33 +206,73 @@ Status add_examples(const DataSpec& spec, const std::string& group, const std::s
   return {};
 }
 
-}  // namespace
-
-namespace {
+// "{{a}}{{b}}" with the row's fields.
+Result<std::string> put_together(const std::string& pattern, const Row& row) {
+  std::string out;
+  for (size_t at = 0; at < pattern.size();) {
+    const size_t open = std::min(pattern.find("{{", at), pattern.size());
+    out += pattern.substr(at, open - at);
+    if (open == pattern.size()) break;
+    const size_t close = pattern.find("}}", open);
+    if (close == std::string::npos) return Error{row.place + ": {{ without }} in " + pattern};
+    ASSAY_TRY(const std::string value, field_text(row, pattern.substr(open + 2, close - open - 2)));
+    out += value;
+    at = close + 2;
+  }
+  return out;
+}
 
 // The fields of the items that stand in another file.
 Status add_joined(const DataSpec& spec, const JoinSpec& join, const std::string& data_folder,
                   Dataset& dataset, std::string& hashes) {
+  if (join.optional && !data_file_is_there(join.file, data_folder)) {
+    for (Item& item : dataset.items) item.fields[join.field] = "";
+    return {};
+  }
   ASSAY_TRY(DataFile data, read_data_file(spec, join.file, data_folder));
   DataSpec rows_spec;
-  rows_spec.format = "jsonl";
+  rows_spec.format = join.rows.empty() ? "jsonl" : "json";
+  rows_spec.rows = join.rows;
   ASSAY_TRY(const std::vector<Row> rows, read_rows(rows_spec, data.text, data.path));
+  const bool by_id = join.key.find("{{") != std::string::npos;
   std::map<std::string, std::string> values;
   for (const Row& row : rows) {
-    ASSAY_TRY(const std::string key, field_text(row, join.key));
+    ASSAY_TRY(const std::string key,
+              by_id ? put_together(join.key, row) : field_text(row, join.key));
     if (auto value = field_text(row, join.value); value.ok()) values[key] = *value;
   }
   for (Item& item : dataset.items) {
-    const auto found = values.find(item.fields[join.key]);
+    const std::string& key = by_id ? item.id : item.fields[join.key];
+    const auto found = values.find(key);
     if (found == values.end() && !join.optional) {
       return Error{fmt::format("{}: has no row whose \"{}\" is {}", data.path, join.key,
-                               quote_for_message(item.fields[join.key]))};
+                               quote_for_message(key))};
     }
     item.fields[join.field] = found == values.end() ? std::string() : found->second;
   }
   ASSAY_TRY_STATUS(check_data_file(spec, join.file, rows.size(), data));
   hashes += data.sha256;
   return {};
+}
+
+// The ids of the rows from a file of their own; none where the suite has no such file.
+Result<std::vector<std::string>> read_ids(const DataSpec& spec, size_t rows,
+                                          const std::string& data_folder, std::string& hashes) {
+  std::vector<std::string> ids;
+  if (spec.ids_file.empty()) return ids;
+  ASSAY_TRY(DataFile data, read_data_file(spec, spec.ids_file, data_folder));
+  const Json list = Json::parse(data.text, nullptr, false);
+  const bool texts = list.is_array() && std::all_of(list.begin(), list.end(), [](const Json& id) {
+                       return id.is_string() && !id.get_ref<const std::string&>().empty();
+                     });
+  if (!texts || list.size() != rows) {
+    return Error{
+        fmt::format("{}: must be a JSON list of {} ids, one for each question", data.path, rows)};
+  }
+  ids = list.get<std::vector<std::string>>();
+  ASSAY_TRY_STATUS(check_data_file(spec, spec.ids_file, ids.size(), data));
+  hashes += data.sha256;
+  return ids;
 }
 
 Result<bool> is_wanted(const DataSpec& spec, const Row& row) {
@@ -238,9 +287,8 @@ Result<bool> is_wanted(const DataSpec& spec, const Row& row) {
 
 bool data_is_there(const DataSpec& spec, const std::string& data_folder) {
   if (spec.in_tree) return true;
-  if (data_folder.empty()) return false;
   const auto there = [&](const std::string& group) {
-    return file_exists(data_folder + "/" + with_group(spec.file, group));
+    return data_file_is_there(with_group(spec.file, group), data_folder);
   };
   if (spec.groups.empty()) return there("");
   return std::all_of(spec.groups.begin(), spec.groups.end(), there);
@@ -257,10 +305,15 @@ Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folde
     ASSAY_TRY(DataFile data, read_data_file(spec, file, data_folder));
     ASSAY_TRY(const std::vector<Row> rows, read_rows(spec, data.text, data.path));
     const size_t first = dataset.items.size();
+    ASSAY_TRY(const std::vector<std::string> row_ids,
+              read_ids(spec, rows.size(), data_folder, hashes));
     for (const Row& row : rows) {
       ASSAY_TRY(const bool wanted, is_wanted(spec, row));
       if (!wanted) continue;
-      ASSAY_TRY(Item item, read_item(spec, group, row));
+      ASSAY_TRY(
+          Item item,
+          read_item(spec, group,
+                    row_ids.empty() ? "" : row_ids[static_cast<size_t>(row.number) - 1], row));
       if (!ids.insert(item.id).second) {
         return Error{fmt::format("{}: id {} stands twice", row.place, quote_for_message(item.id))};
       }

@@ -71,11 +71,11 @@ Result<std::vector<Row>> jsonl_rows(std::string_view text, const std::string& pa
 Result<std::vector<Row>> json_rows(const std::string& key, std::string_view text,
                                    const std::string& path) {
   ASSAY_TRY(Json document, parse_json(text, path));
-  if (!key.empty()) {
-    if (!document.is_object() || !document.contains(key)) {
+  for (const std::string& part : key.empty() ? std::vector<std::string>() : split(key, '/')) {
+    if (!document.is_object() || !document.contains(part)) {
       return Error{fmt::format("{}: key \"{}\" is missing", path, key)};
     }
-    document = Json(std::move(document[key]));
+    document = Json(std::move(document[part]));
   }
   if (!document.is_array()) {
     return Error{fmt::format("{}: {} must be a list", path, key.empty() ? "it" : key)};

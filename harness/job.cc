@@ -8,7 +8,9 @@
 #include <set>
 
 #include "datasets/dataset.h"
+#include "harness/base/file.h"
 #include "harness/base/hash.h"
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 #include "scorers/code/code.h"
 
@@ -73,6 +75,44 @@ bool runs_programs(const std::string& scorer) {
   return scorer.starts_with("humaneval") || scorer == "code_tests";
 }
 
+// The ratings that 0, 1, …, 1000 of 1000 people are at or below, from {"rating": people}.
+Result<std::vector<double>> read_population(const std::string& path) {
+  ASSAY_TRY(const Json json, read_json_file(path));
+  const auto wrong = [&] {
+    return Error{path +
+                 ": must be an object of ratings and how many people have each, as in "
+                 "{\"1500\": 120}"};
+  };
+  if (!json.is_object() || json.empty()) return wrong();
+  std::map<double, double> people;
+  double all = 0;
+  for (const auto& [key, count] : json.items()) {
+    double rating = 0;
+    const auto [end, code] = std::from_chars(key.data(), key.data() + key.size(), rating);
+    if (code != std::errc() || end != key.data() + key.size()) return wrong();
+    if (!count.is_number() || !(count.get<double>() > 0)) return wrong();
+    people[rating] += count.get<double>();
+    all += count.get<double>();
+  }
+  std::vector<double> permille;
+  double below = 0;
+  for (const auto& [rating, count] : people) {
+    below += count;
+    while (static_cast<double>(permille.size()) * all <= 1000 * below) permille.push_back(rating);
+  }
+  permille.resize(1001, people.rbegin()->first);  // where the sum of counts was rounded
+  return permille;
+}
+
+Status read_populations(Suite& suite, const std::string& data_folder) {
+  for (Measure& measure : suite.measures) {
+    const std::string path = data_folder + "/" + measure.population;
+    if (measure.population.empty() || data_folder.empty() || !file_exists(path)) continue;
+    ASSAY_TRY(measure.permille, read_population(path));
+  }
+  return {};
+}
+
 Result<Task> load_task(const std::string& text, const RunOptions& options) {
   ASSAY_TRY(const auto parsed, parse_task(text));
   Task task;
@@ -134,6 +174,7 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
     task.follow_ups = task.items;
     for (Item& item : task.follow_ups) item.id += "#2";
   }
+  ASSAY_TRY_STATUS(read_populations(task.suite, options.data));
   task.data_path = dataset.path;
   task.data_sha256 = dataset.sha256;
   task.sample_data = dataset.sample;

@@ -48,6 +48,7 @@ OrderedJson task_identity(const Task& task) {
                                 {"per", measure.per},
                                 {"unit", measure.unit},
                                 {"method", measure.method}});
+    if (!measure.permille.empty()) json["measures"].back()["permille"] = measure.permille;
   }
   return json;
 }

@@ -58,12 +58,79 @@ std::vector<std::vector<double>> style_of(
   return style;
 }
 
+double expected_score(double rating, double difficulty) {
+  return 1 / (1 + std::pow(10, (difficulty - rating) / 400));
+}
+
+// The share of people whose rating is below, by linear interpolation.
+double share_below(const std::vector<double>& permille, double rating) {
+  const auto above = std::upper_bound(permille.begin(), permille.end(), rating);
+  const double steps = static_cast<double>(permille.size() - 1);
+  if (above == permille.begin()) return 0;
+  if (above == permille.end()) return 1;
+  const double step = *above - *(above - 1);
+  const double part = step > 0 ? (rating - *(above - 1)) / step : 0;
+  return (static_cast<double>(above - permille.begin()) - 1 + part) / steps;
+}
+
+// See Measure::method.
+Measured rating(const Measure& measure, const std::vector<std::vector<SampleOutcome>>& questions) {
+  Measured out;
+  out.measure = measure;
+  std::vector<double> difficulties;
+  double solved = 0;
+  for (const auto& samples : questions) {
+    std::optional<double> difficulty;
+    bool correct = false;
+    for (const SampleOutcome& sample : samples) {
+      const auto value = sample.values.find(measure.of);
+      if (value == sample.values.end() || sample.correctness == Correctness::kUnscored) continue;
+      ++out.samples;
+      difficulty = value->second;
+      correct = correct || sample.correctness == Correctness::kCorrect;
+    }
+    if (!difficulty) continue;
+    difficulties.push_back(*difficulty);
+    solved += correct ? 1 : 0;
+  }
+  if (difficulties.empty()) return out;
+  const auto [easiest, hardest] = std::minmax_element(difficulties.begin(), difficulties.end());
+  out.unbounded = solved == 0 || solved == static_cast<double>(difficulties.size());
+  if (out.unbounded) {
+    out.value = solved == 0 ? *easiest : *hardest;
+  } else {
+    // The likelihood's slope is what was solved less what is expected, which falls as the rating
+    // grows: with one solved of Q it is zero within 400·log10(Q) points of the extremes.
+    const double margin = 400 * std::log10(static_cast<double>(difficulties.size())) + 1;
+    double low = *easiest - margin, high = *hardest + margin;
+    double information = 0;
+    for (int i = 0; i < 60; ++i) {
+      out.value = (low + high) / 2;
+      double expected = 0;
+      information = 0;
+      for (const double difficulty : difficulties) {
+        const double p = expected_score(out.value, difficulty);
+        expected += p;
+        information += p * (1 - p);
+      }
+      (expected < solved ? low : high) = out.value;
+    }
+    const double scale = std::log(10) / 400;
+    out.question_se = 1 / (scale * std::sqrt(information));
+    out.interval =
+        Interval{out.value - 1.959964 * out.question_se, out.value + 1.959964 * out.question_se};
+  }
+  if (measure.permille.size() > 1) out.percentile = share_below(measure.permille, out.value);
+  return out;
+}
+
 }  // namespace
 
 Measured measured(const Measure& measure,
                   const std::vector<std::vector<SampleOutcome>>& questions) {
   Measured out;
   out.measure = measure;
+  if (measure.method == "rating") return rating(measure, questions);
   if (measure.method == "calibration") {
     out.value = calibration_error(measure.of, questions, out.samples);
     return out;

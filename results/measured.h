@@ -17,6 +17,10 @@ struct Measured {
   double question_se = 0;  // of new questions; for a ratio by linearization (Cochran 1977, 6.4)
   std::optional<Interval> interval;   // 95 %, where the method has one
   std::optional<double> sampling_se;  // of new samples; of means over groups only
+  // Of a rating: the share of people that it is above, where they are known. Without a bound, when
+  // all or none of the questions are solved, it is that of the hardest or the easiest one.
+  std::optional<double> percentile;
+  bool unbounded = false;
 };
 
 // `questions`: the outcomes of each question.

@@ -10,6 +10,8 @@ OrderedJson measured_json(const Measured& measured) {
                       {"unit", measured.measure.unit},
                       {"samples", measured.samples},
                       {"value", measured.value}};
+  if (measured.unbounded) json["unbounded"] = true;
+  if (measured.percentile) json["percentile"] = 100 * *measured.percentile;
   if (measured.interval) {
     json["interval_95"] = {measured.interval->lower, measured.interval->upper};
   } else if (measured.measure.method == "mean") {

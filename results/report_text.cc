@@ -77,6 +77,10 @@ std::string format_measured(const std::string& suite, const Measured& measured, 
   const double scale = measured.measure.unit == "percent" ? 100 : 1;
   const int digits = measured.measure.unit == "percent" ? 1 : 2;
   std::string error;
+  if (measured.measure.method == "rating" && measured.samples == 0) {
+    return fmt::format("  {}: no {}, as the questions' {} is not known\n", suite,
+                       measured.measure.name, measured.measure.of);
+  }
   if (measured.interval) {
     error = fmt::format(" [{:.{}f}, {:.{}f}]", scale * measured.interval->lower, digits,
                         scale * measured.interval->upper, digits);
@@ -85,6 +89,10 @@ std::string format_measured(const std::string& suite, const Measured& measured, 
     if (measured.sampling_se) {
       error = fmt::format(" ± {:.2f} sampling{} questions", scale * *measured.sampling_se, error);
     }
+  }
+  if (measured.unbounded) error = ", the bound of what these questions can tell";
+  if (measured.percentile) {
+    error += fmt::format(", above {:.1f} % of the people", 100 * *measured.percentile);
   }
   const std::string of =
       measured.samples < all ? fmt::format(" (of {} of {} samples)", measured.samples, all) : "";

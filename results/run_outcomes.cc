@@ -22,7 +22,8 @@ std::vector<PlannedSuite> planned_suites(const OrderedJson& manifest) {
     }
     for (const OrderedJson& measure : task.value("measures", OrderedJson::array())) {
       plan.measures.push_back({measure.at("name"), measure.at("of"), measure.at("per"),
-                               measure.at("unit"), measure.at("method")});
+                               measure.at("unit"), measure.at("method"), "",
+                               measure.value("permille", std::vector<double>())});
     }
     planned.push_back(std::move(plan));
   }

@@ -138,9 +138,10 @@ for i, r in enumerate(json.load(gzip.open(DATA / "code_tests/leetcode_200.json.g
     made += completions("leetcode", str(i), fence(r["solutions"]), fence("class Solution:\n    pass"), 4)
 write("leetcode", made)
 made = []
+ids = json.loads((DATA / "codeforces/metadata_cf.json").read_text())
 for i, code in enumerate(("for _ in range(int(input())):\n    print(*sorted(map(int, input().split())))",
                           "for _ in range(int(input())):\n    print(sum(map(int, input().split())))"), 1):
-    made += completions("codeforces", str(i), fence(code), fence("print(1)"), 4)
+    made += [{**row, "id": ids[i - 1]} for row in completions("codeforces", str(i), fence(code), fence("print(1)"), 4)]
 write("codeforces", made)
 made = []
 for item, right in (("s1", "print(2 * int(input()))"), ("s3", "print(int(input()) << 1)"),

@@ -60,6 +60,7 @@ Status read_joins(const Json& json, const std::string& place, DataSpec& data) {
     ASSAY_TRY(join.file, reader.text("file"));
     ASSAY_TRY(join.key, reader.text("key"));
     ASSAY_TRY(join.value, reader.text("value"));
+    ASSAY_TRY(join.rows, reader.text_or("rows", ""));
     ASSAY_TRY(join.optional, reader.boolean_or("optional", false));
     ASSAY_TRY_STATUS(reader.no_other_keys());
     data.joins.push_back(std::move(join));
@@ -96,6 +97,7 @@ Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   ASSAY_TRY(data.rows, reader.text_or("rows", ""));
   ASSAY_TRY(data.inner, reader.text_or("inner", ""));
   ASSAY_TRY(data.id_field, reader.text_or("id", ""));
+  ASSAY_TRY(data.ids_file, reader.text_or("ids", ""));
   ASSAY_TRY(data.group_field, reader.text_or("group", ""));
   ASSAY_TRY(const std::string kind, reader.text_or("gold_is", "text"));
   ASSAY_TRY(data.gold, gold_kind(kind, reader));

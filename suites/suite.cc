@@ -115,8 +115,9 @@ Status read_measures(const Json& json, const std::string& place, Suite& suite) {
     ASSAY_TRY(measure.per, reader.text_or("per", ""));
     ASSAY_TRY(measure.unit, reader.text_or("unit", "percent"));
     ASSAY_TRY(measure.method, reader.text_or("method", "mean"));
+    ASSAY_TRY(measure.population, reader.text_or("population", ""));
     static const std::vector<std::string> kMethods = {"mean", "win_rate", "style_controlled",
-                                                      "calibration"};
+                                                      "calibration", "rating"};
     if (std::find(kMethods.begin(), kMethods.end(), measure.method) == kMethods.end()) {
       return reader.wrong("method", "of " + join(kMethods, ", "));
     }

@@ -11,6 +11,7 @@
 //     "groups": ["a", …],                  "file" then holds {group}, and each has a file
 //     "format": "jsonl",                   jsonl, json, csv
 //     "rows": "examples",                  json: the key of the list; "inner": a list in each row
+//     "ids": "ids.json",                   a JSON list of the rows' ids, in a file of its own
 //     "id": "unique_id",                   field names; without "id" the row's number. "a/0/b" is
 //     "group": "category",                 a field within fields and lists
 //     "gold": "answer",                    "gold_is": text, last_box, index, first (of the options)
@@ -19,7 +20,7 @@
 //     "fields": ["problem"],               what the prompt and the scorer use
 //     "examples": {"file": …, "after": …} or {"file": …, "key": …, "of": …, "text": …, "rewrite":
 //                  [{"field", "pattern", "replacement"}]}    see harness/base/data_spec.h
-//     "joins": [{"field", "file", "key", "value", "optional"}],  fields from another JSONL file
+//     "joins": [{"field", "file", "key", "value", "rows", "optional"}],  fields from another file
 //     "where": {"category": "…"},          only such rows
 //     "date": "contest_date",              the field that --from and --to look at
 //     "tests": "livecodebench"             the record's tests become the field "tests"
@@ -35,7 +36,8 @@
 //   "scorer": "boxed",
 //   "judge": {…},                          how a judge is asked; see suites/judge.h
 //   "metrics": ["pass@1", "pass@k", "cons@k", "macro", "normalised"],
-//   "measures": [{"name", "of", "per", "unit", "method"}],    see harness/base/measure.h
+//   "measures": [{"name", "of", "per", "unit", "method", "population"}],
+//                                          see harness/base/measure.h
 //   "chance": 0.1 or {"group": 0.5, …}     what guessing gets; "normalised" needs it
 // }
 //

@@ -28,11 +28,12 @@ struct ExamplesSpec {
   std::vector<Rewrite> rewrites;
 };
 
-// A field whose value stands in another JSONL file: of the row whose `key` is the item's field of
-// that name.
+// A field whose value stands in another file: of the row whose `key` is the item's field of that
+// name. A key with {{…}} is put together of the row's fields and is the item's id.
 struct JoinSpec {
   std::string field, file, key, value;
-  bool optional = false;  // an item without such a row has an empty field
+  std::string rows;       // of a JSON file: the key of the list of rows; empty: the file is JSONL
+  bool optional = false;  // without such a row, or without the file, the field is empty
 };
 
 struct DataSpec {
@@ -45,6 +46,7 @@ struct DataSpec {
   std::string rows;                 // json: the key of the list of rows; empty: the document
   std::string inner;                // a list in each row: its members, with the row's own fields
   std::string id_field;             // empty: the row's number, from 1
+  std::string ids_file;             // a JSON list of the rows' ids, in their order; may be empty
   std::string group_field;          // what parts the items if there are no `groups`; may be empty
   std::string gold_field;
   GoldKind gold = GoldKind::kText;

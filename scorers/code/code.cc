@@ -306,6 +306,13 @@ std::string CodeScorer::id() const {
 }
 
 Verdict CodeScorer::score(const Item& item, const Completion& completion) const {
+  Verdict verdict = judged(item, completion);
+  const Json difficulty = json_field(item, "difficulty");
+  if (difficulty.is_number()) verdict.values["difficulty"] = difficulty.get<double>();
+  return verdict;
+}
+
+Verdict CodeScorer::judged(const Item& item, const Completion& completion) const {
   Verdict verdict = unanswered(completion);
   if (!verdict.rule.empty()) return verdict;
   const auto sandbox = shared_sandbox();

@@ -13,7 +13,8 @@ namespace assay {
 // canonical solution, whose outputs are computed once. Programs with standard input (LiveCodeBench,
 // Codeforces, …): "tests", a JSON list of {"input", "output"}; with a function: {"fn_name",
 // "inputs", "outputs"}. Stops at the first test that fails. The rule of a verdict is what became of
-// the program; an answer is "passed" or "failed".
+// the program; an answer is "passed" or "failed". A number in the item's field "difficulty" becomes
+// the value of that name.
 class CodeScorer : public Scorer {
  public:
   enum class Kind { kHumanEval, kHumanEvalPlus, kTests };
@@ -27,6 +28,7 @@ class CodeScorer : public Scorer {
   bool same_answer(std::string_view a, std::string_view b) const override { return a == b; }
 
  private:
+  Verdict judged(const Item& item, const Completion& completion) const;
   Kind kind_;
 };
 

@@ -1,6 +1,9 @@
 // `assay score --completions` and `assay equal`, as a user calls them.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
 
 #include "harness/base/file.h"
 #include "tests/support.h"
@@ -96,6 +99,37 @@ TEST_F(ScoringCli, EqualSaysWhatDecidedAndHowBothWereRead) {
                                 HasSubstr("2 pairs: 1 agree (50.00 %), 0 false correct, 1 false "
                                           "incorrect, 0 unscored")));
   EXPECT_EQ(run_program("equal --pairs " + file("bad.jsonl", "{}\n")).exit_code, 2);
+}
+
+TEST_F(ScoringCli, CodeforcesGetsARatingWhereTheProblemsRatingsAreAtHand) {
+  ASSAY_NEED_DATA("codeforces/metadata_cf.json");
+  for (const char* folder : {"code_tests", "codeforces"}) {
+    ASSERT_TRUE(create_directories(folder_ / folder).ok());
+  }
+  for (const char* name : {"code_tests/codeforces_408.json.gz", "codeforces/metadata_cf.json",
+                           "codeforces/ratings_2024.json"}) {
+    std::filesystem::create_symlink(testing::data_dir() + "/" + name, folder_ / name);
+  }
+  // The form of the public interface's answer; 1971B has no rating there.
+  file("codeforces/problemset.json",
+       R"({"status": "OK", "result": {"problems": [)"
+       R"({"contestId": 1971, "index": "A", "rating": 800}, {"contestId": 1971, "index": "B"}, )"
+       R"({"contestId": 1971, "index": "C", "rating": 1000}]}})");
+  std::string rows;
+  for (const char* id : {"1971A", "1971B", "1971C"}) {
+    const std::string code =
+        "for _ in range(int(input())):\\n    print(*sorted(map(int, input().split())))";
+    rows += fmt::format("{{\"id\": \"{}\", \"completion\": \"```python\\n{}\\n```\"}}\n", id, code);
+  }
+  const auto result =
+      run_program("score --tasks codeforces --limit 3 --data " + folder_.path() +
+                  " --completions " + file("programs.jsonl", rows) + " -o " + (folder_ / "run"));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  // One of two solved: halfway between them; 20.9 % of the people are below 900, 21.1 % at most.
+  EXPECT_THAT(
+      result.out,
+      ContainsRegex("codeforces: rating 900.00 \\[.*above (20.9|21.0|21.1) % of the people"));
+  EXPECT_THAT(result.out, HasSubstr("(of 2 of 3 samples)"));
 }
 
 TEST(SuitesCli, ShowsOneSuiteWhole) {

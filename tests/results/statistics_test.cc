@@ -243,5 +243,49 @@ TEST(Intervals, AgreeWithScipy) {
   }
 }
 
+Measured rating_of(const std::vector<std::pair<double, bool>>& solved,
+                   std::vector<double> permille = {}) {
+  std::vector<std::vector<SampleOutcome>> questions;
+  for (const auto& [difficulty, right] : solved) {
+    SampleOutcome wrong, last;
+    wrong.correctness = Correctness::kIncorrect;
+    last.correctness = right ? Correctness::kCorrect : Correctness::kIncorrect;
+    wrong.values["difficulty"] = last.values["difficulty"] = difficulty;
+    questions.push_back({wrong, last});
+  }
+  return measured({"rating", "difficulty", "", "points", "rating", "", std::move(permille)},
+                  questions);
+}
+
+TEST(Statistics, a_rating_is_scipys_maximum_of_the_likelihood) {
+  const Json cases = testing::load_json(testing::tests_path("cases/statistics.json"));
+  ASSERT_GE(cases["rating"].size(), 3u);
+  for (const Json& c : cases["rating"]) {
+    std::vector<std::pair<double, bool>> solved;
+    for (const Json& question : c["solved"]) {
+      solved.emplace_back(question[0].get<double>(), question[1].get<int>() == 1);
+    }
+    const Measured rating = rating_of(solved);
+    EXPECT_NEAR(rating.value, c["rating"].get<double>(), 1e-6) << c["name"];
+    EXPECT_NEAR(rating.question_se, c["se"].get<double>(), 1e-6) << c["name"];
+    EXPECT_FALSE(rating.unbounded);
+  }
+}
+
+TEST(Statistics, a_rating_without_a_bound_says_so_and_a_percentile_is_the_share_below) {
+  std::vector<double> permille;  // ratings 1000 to 2000, evenly
+  for (int i = 0; i <= 1000; ++i) permille.push_back(1000 + i);
+  const Measured all = rating_of({{800, true}, {1750, true}}, permille);
+  EXPECT_TRUE(all.unbounded);
+  EXPECT_EQ(all.value, 1750);
+  EXPECT_NEAR(*all.percentile, 0.75, 1e-9);
+  const Measured none = rating_of({{800, false}, {1750, false}}, permille);
+  EXPECT_TRUE(none.unbounded);
+  EXPECT_EQ(none.value, 800);
+  EXPECT_EQ(*none.percentile, 0);
+  EXPECT_FALSE(rating_of({{800, true}, {1750, false}}).percentile);
+  EXPECT_EQ(rating_of({}).samples, 0);
+}
+
 }  // namespace
 }  // namespace assay
