@@ -1,8 +1,11 @@
 #include "datasets/dataset.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <ctime>
 #include <set>
 
 #include "datasets/examples.h"
@@ -84,6 +87,18 @@ Result<std::string> gold_of(const DataSpec& spec, const Row& row, size_t options
   return gold;
 }
 
+// Seconds since 1970 as 2024-08-01; everything else as it is.
+std::string as_date(const std::string& text) {
+  int64_t seconds = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  constexpr int64_t kYear9999 = 253'402'300'799;
+  if (code != std::errc() || end != text.data() + text.size() || seconds < 1'000'000'000 ||
+      seconds > kYear9999) {
+    return text;
+  }
+  return fmt::format("{:%Y-%m-%d}", fmt::gmtime(static_cast<std::time_t>(seconds)));
+}
+
 // `id`: from a file of ids; empty: there is none.
 Result<Item> read_item(const DataSpec& spec, const std::string& group, const std::string& id,
                        const Row& row) {
@@ -111,8 +126,13 @@ Result<Item> read_item(const DataSpec& spec, const std::string& group, const std
     ASSAY_TRY(const std::string starter, field_text(row, "starter_code"));
     item.fields["format"] = livecodebench_format(starter);
   }
+  if (spec.tests == "assertions") {
+    ASSAY_TRY(const std::string test, field_text(row, "test"));
+    item.fields["tests"] = dump_json(Json{{"functional", test}});
+  }
   if (!spec.date_field.empty()) {
-    ASSAY_TRY(item.fields["date"], field_text(row, spec.date_field));
+    ASSAY_TRY(const std::string date, field_text(row, spec.date_field));
+    item.fields["date"] = as_date(date);
   }
   if (!group.empty()) item.fields["group"] = group;
   if (group.empty() && !spec.group_field.empty()) {

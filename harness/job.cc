@@ -12,6 +12,7 @@
 #include "harness/base/hash.h"
 #include "harness/base/json.h"
 #include "harness/base/text.h"
+#include "harness/run_flags.h"
 #include "scorers/code/code.h"
 
 namespace assay {
@@ -265,6 +266,7 @@ std::vector<int> together(const std::vector<std::shared_ptr<const Prompt>>& prom
 }  // namespace
 
 Result<Job> load_job(const RunOptions& options) {
+  ASSAY_TRY_STATUS(use_sandbox(options));
   if (options.num_samples && *options.num_samples < 1) {
     return Error{fmt::format("--num-samples {}: must be at least 1", *options.num_samples)};
   }

@@ -18,9 +18,12 @@ struct RunOptions {
   std::optional<int> num_samples, limit, max_tokens, top_k;
   std::optional<double> temperature, top_p, min_p;
   std::vector<std::string> stop;
-  std::vector<std::string> judges;  // models that judge, named like `model`
-  std::string grader = "default";   // default, strict or official; see make_scorer
-  std::string think = "auto";       // auto, on, off; see render_prompt
+  std::vector<std::string> judges;      // models that judge, named like `model`
+  std::string sandbox = "jail";         // or none; see scorers/code/bare.h
+  bool understands_model_code = false;  // the word that "none" wants
+  int scoring_threads = 0;              // 0: one for each core
+  std::string grader = "default";       // default, strict or official; see make_scorer
+  std::string think = "auto";           // auto, on, off; see render_prompt
   int first_sample = 0;
   uint64_t seed = 0;
   int threads = 0;  // 0: one for each core

@@ -16,6 +16,10 @@ Status check_machine_options(const RunOptions& options) {
     return Error{
         fmt::format("--threads {}: must be from 1, or 0 for one for each core", options.threads)};
   }
+  if (options.scoring_threads < 0 || options.scoring_threads > 4096) {
+    return Error{fmt::format("--scoring-threads {}: must be from 1, or 0 for one for each core",
+                             options.scoring_threads)};
+  }
   if (options.batch_size < 1 || options.batch_size > 65536) {
     return Error{fmt::format("--batch-size {}: must be from 1 to 65536", options.batch_size)};
   }

@@ -1,6 +1,37 @@
 #include "harness/run_flags.h"
 
+#include <fmt/format.h>
+
+#include "harness/base/text.h"
+#include "scorers/code/sandbox.h"
+
 namespace assay {
+
+void add_sandbox_flags(CLI::App& command, RunOptions& o) {
+  command
+      .add_option("--sandbox", o.sandbox,
+                  "Where programs of a model run: jail; none, for machines that forbid namespaces "
+                  "and may be lost")
+      ->capture_default_str()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  command.add_flag("--i-understand-this-runs-model-code", o.understands_model_code,
+                   "The word that --sandbox none wants");
+}
+
+Status use_sandbox(const RunOptions& options) {
+  if (options.sandbox == "jail") return {};
+  if (options.sandbox != "none") {
+    return Error{
+        fmt::format("--sandbox {}: must be jail or none", quote_for_message(options.sandbox))};
+  }
+  if (!options.understands_model_code) {
+    return Error{
+        "--sandbox none: runs programs that a model wrote with the rights of a user of this "
+        "machine; say --i-understand-this-runs-model-code too"};
+  }
+  confine_shared_sandbox(Confinement::kBare);
+  return {};
+}
 
 void add_sampling_flags(CLI::App& app, RunOptions& o) {
   CLI::App* command = &app;
@@ -17,6 +48,12 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
       ->delimiter(',');
   command->add_option("--from", o.from, "Only questions from this date on, as 2024-08");
   command->add_option("--to", o.to, "Only questions up to this date, as 2025-01");
+  command
+      ->add_option("--scoring-threads", o.scoring_threads,
+                   "Completions that are scored at a time; 0: one for each core")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  add_sandbox_flags(app, o);
   command
       ->add_option(
           "--grader", o.grader,

@@ -3,11 +3,17 @@
 
 #include <CLI/App.hpp>
 
+#include "harness/base/result.h"
 #include "harness/options.h"
 
 namespace assay {
 
 // All but --model, --output-dir, --dry-run and --config.
 void add_sampling_flags(CLI::App& command, RunOptions& options);
+
+// --sandbox and what belongs to it; add_sampling_flags() adds them too.
+void add_sandbox_flags(CLI::App& command, RunOptions& options);
+// Confines programs as the options say, before any runs.
+Status use_sandbox(const RunOptions& options);
 
 }  // namespace assay

@@ -55,9 +55,10 @@ Status sample_all(const RunOptions& options, const std::vector<Task>& tasks,
   const int threads = options.threads > 0
                           ? options.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int scoring = options.scoring_threads > 0 ? options.scoring_threads : threads;
   // One thread more than the engine computes with, so that scoring always has one.
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<size_t>(threads) + 1);
+                                  static_cast<size_t>(std::max(threads, scoring)) + 1);
   Engine& engine = model.engine();
   const uint64_t generated_before = engine.stats().generated_tokens;
   const uint64_t prefilled_before = engine.stats().prefill_tokens;
@@ -65,7 +66,7 @@ Status sample_all(const RunOptions& options, const std::vector<Task>& tasks,
   Status generated, stored;
   {
     Progress progress(total, there, engine.stats());
-    Pipeline pipeline(judges, store, progress, threads);
+    Pipeline pipeline(judges, store, progress, scoring);
     JobSource source(tasks, prompts, options.seed, present, wanted);
     generated = engine.generate(source, pipeline, stop_requested());
     stored = pipeline.finish();

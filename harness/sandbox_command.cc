@@ -8,6 +8,7 @@
 #include "harness/base/json.h"
 #include "harness/base/resources.h"
 #include "harness/commands.h"
+#include "harness/run_flags.h"
 #include "scorers/code/sandbox.h"
 
 namespace assay {
@@ -15,7 +16,8 @@ namespace {
 
 constexpr int kExitFailed = 1;
 
-int run_file(const std::string& path, const ProgramLimits& limits) {
+int run_file(const RunOptions& options, const std::string& path, const ProgramLimits& limits) {
+  if (const Status able = use_sandbox(options); !able.ok()) return fail(able.error());
   if (limits.cpu_s < 1 || limits.cpu_s > 86400) {
     return fail(Error{fmt::format("--cpu-s {}: must be from 1 to 86400", limits.cpu_s)});
   }
@@ -35,14 +37,17 @@ int run_file(const std::string& path, const ProgramLimits& limits) {
 }
 
 // Every attack of the list: its program must not print "ESCAPED", and must end as the list says.
-int check_machine() {
+int check_machine(const RunOptions& options) {
+  if (const Status able = use_sandbox(options); !able.ok()) return fail(able.error());
   const auto sandbox = shared_sandbox();
   if (!sandbox.ok()) return fail(sandbox.error());
   const auto path = find_resource("scorers/code/attacks.jsonl");
   if (!path.ok()) return fail(path.error());
   const auto text = read_file(*path);
   if (!text.ok()) return fail(text.error());
-  fmt::print("namespaces, private root, system-call filter: made\n");
+  fmt::print("{}\n", options.sandbox == "none"
+                         ? "system-call filter, no namespaces: made"
+                         : "namespaces, private root, system-call filter: made");
   int attacks = 0, contained = 0;
   std::string_view rest = *text;
   while (!rest.empty()) {
@@ -72,6 +77,7 @@ void add_sandbox_command(CLI::App& app, int* exit_code) {
   struct Options {
     std::string path;
     ProgramLimits limits;
+    RunOptions run;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command =
@@ -79,12 +85,16 @@ void add_sandbox_command(CLI::App& app, int* exit_code) {
   command->require_subcommand(1);
   CLI::App* check =
       command->add_subcommand("check", "What this machine offers; runs the list of attacks");
-  check->callback([exit_code] { *exit_code = check_machine(); });
+  add_sandbox_flags(*check, options->run);
+  check->callback([options, exit_code] { *exit_code = check_machine(options->run); });
   CLI::App* run = command->add_subcommand("run", "Run one Python program on standard input");
   run->add_option("file", options->path, "The program")->required();
   run->add_option("--cpu-s", options->limits.cpu_s, "CPU time")->capture_default_str();
   run->add_option("--wall-s", options->limits.wall_s, "Time in all")->capture_default_str();
-  run->callback([options, exit_code] { *exit_code = run_file(options->path, options->limits); });
+  add_sandbox_flags(*run, options->run);
+  run->callback([options, exit_code] {
+    *exit_code = run_file(options->run, options->path, options->limits);
+  });
   command->footer("Example:\n  echo 21 | assay sandbox run program.py");
 }
 

@@ -9,6 +9,7 @@
 #include "harness/completions.h"
 #include "harness/judging.h"
 #include "harness/pipeline.h"
+#include "harness/run_flags.h"
 #include "harness/signals.h"
 
 namespace assay {
@@ -74,6 +75,7 @@ int audit_run(const std::string& folder) {
 
 int rescore_run(const RunOptions& options, const std::string& folder) {
   // Reading first: `score` must not make a run out of a mistyped folder.
+  if (const Status able = use_sandbox(options); !able.ok()) return fail(able.error());
   if (auto check = RunStore::open(folder, RunStore::Mode::kRead); !check.ok()) {
     return fail(check.error());
   }
@@ -135,6 +137,7 @@ void add_score_command(CLI::App& app, int* exit_code) {
                       "Only the first questions of the suite, or of its groups");
   command->add_option("--data", options->run.data, "Folder of the suites' data")
       ->envname("ASSAY_DATA");
+  add_sandbox_flags(*command, options->run);
   command->add_option("--output-dir,-o", options->run.output_dir, "Where the run is stored");
   command->footer(
       "Examples:\n"

@@ -309,6 +309,9 @@ SuiteSummary summarize(const std::string& suite, int num_samples, const Question
     }
     summary.samples += static_cast<int64_t>(samples.size());
     summary.unscored += static_cast<int64_t>(samples.size()) - counts.scored;
+    summary.bare += std::count_if(samples.begin(), samples.end(), [](const SampleOutcome& sample) {
+      return sample.values.contains("bare");
+    });
     if (counts.scored > 0) smallest = std::min(smallest, counts.scored);
   }
   const double total = static_cast<double>(std::max<int64_t>(1, summary.samples));

@@ -65,6 +65,7 @@ struct SuiteSummary {
   int num_samples = 0;   // asked for, each question
   int64_t samples = 0;   // present
   int64_t unscored = 0;  // present, but judged neither right nor wrong; in no score
+  int64_t bare = 0;      // programs that ran without a jail, which could reach their own result
   // Mean over questions of (correct / scored samples).
   Estimate pass_at_1;
   // 1 − C(n−c, k)/C(n, k), mean over questions (Chen et al. 2021, arXiv:2107.03374).

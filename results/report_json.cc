@@ -48,6 +48,7 @@ OrderedJson report_json(const Report& report, const OrderedJson& manifest) {
     entry["num_samples"] = summary.num_samples;
     entry["samples"] = summary.samples;
     entry["unscored"] = summary.unscored;
+    if (summary.bare > 0) entry["programs_without_jail"] = summary.bare;
     add_estimate("pass@1", summary.pass_at_1, entry);
     for (const auto& [k, estimate] : summary.pass_at_k) {
       if (k > 1) add_estimate(fmt::format("pass@{}", k), estimate, entry);

@@ -217,6 +217,11 @@ std::string format_report(const Report& report, const CostOptions& cost) {
     out += fmt::format("  {}: {} of {} samples could not be scored and are in no score\n",
                        summary.suite, summary.unscored, summary.samples);
   }
+  for (const SuiteSummary& summary : report.suites) {
+    if (summary.bare == 0) continue;
+    out += fmt::format("  {}: {} of {} programs ran without a jail (--sandbox none)\n",
+                       summary.suite, summary.bare, summary.samples);
+  }
   if (report.sample_data) out += "  (on sample data: not all of the official questions)\n";
   const SessionStats& sessions = report.sessions;
   if (sessions.generated_tokens > 0) {

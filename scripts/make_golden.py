@@ -137,6 +137,27 @@ made = []
 for i, r in enumerate(json.load(gzip.open(DATA / "code_tests/leetcode_200.json.gz"))[:LIMIT], 1):
     made += completions("leetcode", str(i), fence(r["solutions"]), fence("class Solution:\n    pass"), 4)
 write("leetcode", made)
+pushes = "class Solution:\n    def minimumPushes(self, word: str) -> int:\n        counts = sorted(Counter(word).values(), reverse=True)\n        return sum(c * (i // 8 + 1) for i, c in enumerate(counts))"
+houses = """class Solution:
+    def countOfPairs(self, n: int, x: int, y: int) -> List[int]:
+        out = [0] * n
+        for a in range(1, n + 1):
+            for b in range(a + 1, n + 1):
+                out[min(b - a, abs(a - x) + 1 + abs(b - y), abs(a - y) + 1 + abs(b - x)) - 1] += 2
+        return out"""
+cost = "class Solution:\n    def minimumCost(self, nums: List[int], k: int = 3, dist: int = 10**9) -> int:\n        return nums[0] + sum(sorted(nums[1:])[:k - 1])"
+made = []
+for r in first_of_groups(rows(DATA / "code_tests/deepseek_leetcode_180.jsonl.gz"), lambda r: r["meta"]["difficulty"]):
+    answer = pushes if "pushes" in r["task_id"] else houses if "houses" in r["task_id"] else cost
+    made += completions("deepseek_leetcode", r["task_id"], fence(answer), fence("class Solution:\n    pass"), 2)
+write("deepseek_leetcode", made)
+books = """n, m = map(int, input().split())
+rows = [input() for _ in range(n)]
+key = lambda i: [ord(c) if k % 2 == 0 else -ord(c) for k, c in enumerate(rows[i])]
+print(*[i + 1 for i in sorted(range(n), key=key)])"""
+made = completions("code_contests", "1", fence(books), fence("print(1)"), 4)
+made += completions("code_contests", "2", fence("print(3.1622776589)"), fence("print(1)"), 4)
+write("code_contests", made)
 made = []
 ids = json.loads((DATA / "codeforces/metadata_cf.json").read_text())
 for i, code in enumerate(("for _ in range(int(input())):\n    print(*sorted(map(int, input().split())))",

@@ -117,8 +117,8 @@ Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   ASSAY_TRY_STATUS(read_where(reader.any("where"), reader, data));
   ASSAY_TRY(data.date_field, reader.text_or("date", ""));
   ASSAY_TRY(data.tests, reader.text_or("tests", ""));
-  if (!data.tests.empty() && data.tests != "livecodebench") {
-    return reader.wrong("tests", "livecodebench");
+  if (!data.tests.empty() && data.tests != "livecodebench" && data.tests != "assertions") {
+    return reader.wrong("tests", "livecodebench or assertions");
   }
   return reader.no_other_keys();
 }

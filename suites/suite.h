@@ -23,7 +23,8 @@
 //     "joins": [{"field", "file", "key", "value", "rows", "optional"}],  fields from another file
 //     "where": {"category": "…"},          only such rows
 //     "date": "contest_date",              the field that --from and --to look at
-//     "tests": "livecodebench"             the record's tests become the field "tests"
+//     "tests": "livecodebench"             the record's tests become the field "tests"; or
+//                                          "assertions"
 //   },
 //   "prompt": {
 //     "user": "{{problem}}\n…",            {{field}} is replaced; {{options}}, {{examples}} too

@@ -58,8 +58,11 @@ struct DataSpec {
   ExamplesSpec examples;
   std::vector<JoinSpec> joins;
   std::vector<std::pair<std::string, std::string>> where;  // only rows whose fields are so
-  std::string tests;       // "livecodebench": the item's field "tests" is read from such a record
-  std::string date_field;  // what --from and --to look at, as 2024-08-01…; may be empty
+  // How the item's field "tests" is read. "livecodebench": from such a record; "assertions": the
+  // row's field "test" is Python that uses the class Solution.
+  std::string tests;
+  // What --from and --to look at: 2024-08-01…, or seconds since 1970; may be empty.
+  std::string date_field;
 };
 
 }  // namespace assay

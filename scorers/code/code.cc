@@ -241,6 +241,19 @@ Verdict score_inputs(const Json& tests, const RunTest& run, const ProgramLimits&
   return verdict_of(passed);
 }
 
+// {"inputs": […], "outputs": […]} as a list of {"input", "output"}; such a list as it is.
+Json tests_of(const Item& item) {
+  const Json tests = json_field(item, "tests");
+  if (!tests.is_object() || tests.contains("fn_name")) return tests;
+  const Json inputs = tests.value("inputs", Json()), outputs = tests.value("outputs", Json());
+  if (!inputs.is_array() || !outputs.is_array() || inputs.size() != outputs.size()) return Json();
+  Json list = Json::array();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    list.push_back({{"input", inputs[i]}, {"output", outputs[i]}});
+  }
+  return list;
+}
+
 Verdict score_cpp(Sandbox& sandbox, const Item& item, const std::string& source) {
   ProgramOutcome compiled = sandbox.compile(source);
   if (compiled.status != "ok") {
@@ -249,7 +262,7 @@ Verdict score_cpp(Sandbox& sandbox, const Item& item, const std::string& source)
   }
   const ProgramLimits limits{.cpu_s = 10, .wall_s = 22, .memory_bytes = int64_t{4} << 30};
   return score_inputs(
-      json_field(item, "tests"),
+      tests_of(item),
       [&](const std::string& input, const ProgramLimits& given) {
         return sandbox.run_binary(compiled.output, input, given);
       },
@@ -269,7 +282,7 @@ Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& sourc
     return score_assertions(sandbox, tests, source, limits);
   }
   return score_inputs(
-      tests,
+      tests_of(item),
       [&](const std::string& input, const ProgramLimits& given) {
         return sandbox.run(source, input, given);
       },
@@ -296,7 +309,10 @@ bool same_output(std::string_view output, std::string_view expected) {
 
 Status can_run_programs() {
   const auto sandbox = shared_sandbox();
-  return sandbox.ok() ? Status() : Status(sandbox.error());
+  if (sandbox.ok()) return {};
+  return Error{sandbox.error().message +
+               "; on a machine that may be lost they can run without: --sandbox none "
+               "--i-understand-this-runs-model-code"};
 }
 
 std::string CodeScorer::id() const {
@@ -309,6 +325,8 @@ Verdict CodeScorer::score(const Item& item, const Completion& completion) const 
   Verdict verdict = judged(item, completion);
   const Json difficulty = json_field(item, "difficulty");
   if (difficulty.is_number()) verdict.values["difficulty"] = difficulty.get<double>();
+  // The report says so.
+  if (verdict.has_answer && shared_sandbox_is_bare()) verdict.values["bare"] = 1;
   return verdict;
 }
 

@@ -14,7 +14,7 @@ namespace assay {
 // Codeforces, …): "tests", a JSON list of {"input", "output"}; with a function: {"fn_name",
 // "inputs", "outputs"}. Stops at the first test that fails. The rule of a verdict is what became of
 // the program; an answer is "passed" or "failed". A number in the item's field "difficulty" becomes
-// the value of that name.
+// the value of that name; a program that ran without a jail has the value "bare".
 class CodeScorer : public Scorer {
  public:
   enum class Kind { kHumanEval, kHumanEvalPlus, kTests };

@@ -1,7 +1,8 @@
 // assay_jail: makes a jail around itself and becomes its keeper; the zygote inside runs programs.
 //
-//   assay_jail ZYGOTE.py PYTHON      descriptors 0 and 1: the zygote's requests and answers
+//   assay_jail ZYGOTE.py PYTHON [bare]    descriptors 0 and 1: the zygote's requests and answers
 //
+// "bare": without namespaces, for machines that forbid them; see bare.h. Else:
 // User, mount, pid, net, ipc, uts and cgroup namespaces; a root of its own (tmpfs, with the
 // system's programs and libraries bound read-only, no /proc, nothing of /home, /root or /var); no
 // network; no capabilities, no_new_privs, an allow-list of system calls. The keeper stays outside
@@ -29,6 +30,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
+
+#include "scorers/code/bare.h"
 
 namespace {
 
@@ -72,17 +76,26 @@ std::string read_text(const char* path) {
   return text;
 }
 
-// Root becomes an ordinary user that owns nothing here; then a user namespace of one user.
+// Root becomes an ordinary user that owns nothing here. The root of a user namespace that knows no
+// other user is one already.
 void become_nobody() {
-  if (geteuid() == 0) {
-    const auto id = static_cast<uid_t>(1'900'000'000 + getpid());
-    must(setgroups(0, nullptr) == 0, "setgroups");
-    if (setresgid(id, id, id) != 0 || setresuid(id, id, id) != 0) {
-      must(setresgid(65534, 65534, 65534) == 0, "setresgid");
-      must(setresuid(65534, 65534, 65534) == 0, "setresuid");
-    }
+  if (geteuid() != 0) return;
+  const auto id = static_cast<uid_t>(1'900'000'000 + getpid());
+  const auto become = [](uid_t user) {
+    return setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0;
+  };
+  if (setgroups(0, nullptr) == 0 && (become(id) || become(65534))) {
     must(prctl(PR_SET_DUMPABLE, 1) == 0, "prctl");  // else /proc/self belongs to root
+    return;
   }
+  unsigned inside = 0, outside = 0;
+  if (std::sscanf(read_text("/proc/self/uid_map").c_str(), "%u %u", &inside, &outside) != 2 ||
+      outside == 0) {
+    fail("root cannot become another user here (are its capabilities dropped?)");
+  }
+}
+
+void enter_user_namespace() {
   const uid_t uid = geteuid();
   const gid_t gid = getegid();
   if (unshare(CLONE_NEWUSER) != 0) {
@@ -178,8 +191,9 @@ void add_rules(scmp_filter_ctx filter, uint32_t action, const char* names) {
   }
 }
 
-// What an interpreter, a compiler and the programs that they make need.
-scmp_filter_ctx system_calls() {
+// What an interpreter, a compiler and the programs that they make need. A bare jail's may signal
+// nobody: their process numbers are those of the machine.
+scmp_filter_ctx system_calls(bool bare) {
   scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
   must(filter != nullptr, "seccomp_init");
   add_rules(
@@ -189,7 +203,7 @@ scmp_filter_ctx system_calls() {
       "pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd "
       "eventfd2 timerfd_create timerfd_settime timerfd_gettime signalfd signalfd4 mmap mprotect "
       "munmap mremap msync mincore madvise brk memfd_create rt_sigaction rt_sigprocmask "
-      "rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend rt_sigqueueinfo sigaltstack ioctl "
+      "rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack ioctl "
       "pipe pipe2 dup dup2 dup3 fcntl flock fsync fdatasync truncate ftruncate fallocate fadvise64 "
       "getdents getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link "
       "linkat unlink unlinkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat umask "
@@ -197,12 +211,14 @@ scmp_filter_ctx system_calls() {
       "nanosleep clock_nanosleep getitimer setitimer alarm pause clock_gettime clock_getres "
       "gettimeofday time times getpid gettid getppid getpgrp getpgid getsid setsid setpgid getuid "
       "geteuid getgid getegid getgroups getresuid getresgid getpriority fork vfork execve execveat "
-      "exit exit_group wait4 waitid kill tgkill pidfd_open pidfd_send_signal sched_yield "
+      "exit exit_group wait4 waitid pidfd_open sched_yield "
       "sched_getaffinity sched_setaffinity sched_getparam sched_getscheduler "
       "sched_get_priority_max sched_get_priority_min uname sysinfo getrlimit setrlimit prlimit64 "
       "getrusage prctl arch_prctl capget futex futex_waitv set_tid_address set_robust_list "
       "get_robust_list rseq membarrier getrandom getcpu restart_syscall socketpair sendmsg recvmsg "
       "sendto recvfrom shutdown getsockopt setsockopt getsockname getpeername");
+  add_rules(filter, bare ? SCMP_ACT_ERRNO(EACCES) : SCMP_ACT_ALLOW,
+            "kill tgkill rt_sigqueueinfo pidfd_send_signal");
   // Threads and processes, but no namespaces; the flags of clone3 cannot be seen, so it is not
   // there.
   const int clone_call = seccomp_syscall_resolve_name("clone");
@@ -249,8 +265,9 @@ std::string second_filter() {
   return bytes;
 }
 
-[[noreturn]] void become_zygote(int cleaner, const char* python) {
-  // As process 1 of the namespace: its end is the end of everything inside.
+// What is the same in every jail: standard streams, limits, privileges.
+void give_up_rights(int cleaner) {
+  // In a jail with namespaces it is process 1: its end is the end of everything inside.
   must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "prctl");
   must(dup2(cleaner, 3) == 3, "dup2");
   must(fcntl(3, F_SETFD, 0) == 0, "fcntl");
@@ -263,19 +280,60 @@ std::string second_filter() {
   const rlimit deep = {256 << 20, RLIM_INFINITY};
   if (setrlimit(RLIMIT_STACK, &deep) != 0) (void)setrlimit(RLIMIT_STACK, &stack);
   must(setrlimit(RLIMIT_CORE, &none) == 0, "setrlimit");
+  must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+}
+
+[[noreturn]] void become_python(const char* python, const std::string& folder, int processes,
+                                bool bare) {
+  scmp_filter_ctx filter = system_calls(bare);
+  must(seccomp_load(filter) == 0, "seccomp_load");
+  const std::string zygote = folder + "/zygote.py", home = "HOME=" + folder + "/work",
+                    temporary = "TMPDIR=" + folder + "/work", at = "ASSAY_JAIL=" + folder,
+                    most = "ASSAY_PROCESSES=" + std::to_string(processes);
+  const char* arguments[] = {python, "-I", "-S", "-B", zygote.c_str(), nullptr};
+  const char* environment[] = {"PATH=/usr/bin:/bin",
+                               home.c_str(),
+                               temporary.c_str(),
+                               "LANG=C.UTF-8",
+                               "PYTHONHASHSEED=0",
+                               at.c_str(),
+                               most.c_str(),
+                               bare ? "ASSAY_BARE=1" : nullptr,
+                               nullptr};
+  execve(python, const_cast<char* const*>(arguments), const_cast<char* const*>(environment));
+  fail(std::string(python) + ": " + std::strerror(errno));
+}
+
+constexpr int kProcesses = 32;  // that a program may have
+
+[[noreturn]] void become_zygote(int cleaner, const char* python) {
+  give_up_rights(cleaner);
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; ++capability) {
     must(prctl(PR_CAPBSET_DROP, capability) == 0, "drop capabilities");
   }
   must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "drop capabilities");
-  must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+  (void)assay::jail::restrict_with_landlock({});
   // As user 1000 the capabilities of the namespace go with execve.
-  scmp_filter_ctx filter = system_calls();
-  must(seccomp_load(filter) == 0, "seccomp_load");
-  const char* arguments[] = {python, "-I", "-S", "-B", "/zygote.py", nullptr};
-  const char* environment[] = {"PATH=/usr/bin:/bin", "HOME=/work",       "TMPDIR=/work",
-                               "LANG=C.UTF-8",       "PYTHONHASHSEED=0", nullptr};
-  execve(python, const_cast<char* const*>(arguments), const_cast<char* const*>(environment));
-  fail(std::string(python) + ": " + std::strerror(errno));
+  become_python(python, "", kProcesses, false);
+}
+
+[[noreturn]] void become_bare_zygote(int cleaner, const char* python, const std::string& folder,
+                                     int processes) {
+  give_up_rights(cleaner);
+  // What a program leaves behind becomes the zygote's, where it is found.
+  must(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "prctl");
+  std::vector<assay::jail::Shown> shown;
+  for (const char* path :
+       {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ld.so.cache",
+        "/etc/alternatives", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}) {
+    shown.push_back({path, false});
+  }
+  shown.push_back({"/dev/null", true});
+  shown.push_back({folder + "/zygote.py", false});
+  shown.push_back({folder + "/filter.bpf", false});
+  shown.push_back({folder + "/work", true});
+  (void)assay::jail::restrict_with_landlock(shown);
+  become_python(python, folder, processes, true);
 }
 
 // Until the zygote ends: an empty /work whenever it asks.
@@ -293,14 +351,62 @@ int keep(pid_t zygote, int cleaner) {
   return 0;
 }
 
+// The same without namespaces: "k" ends what a program left, "c" empties the folder.
+int keep_bare(pid_t zygote, int cleaner, const std::string& folder) {
+  char request = 0;
+  while (read(cleaner, &request, 1) == 1) {
+    if (request == 'k') {
+      assay::jail::end_descendants(zygote);
+    } else if (!assay::jail::empty_bare_folder(folder, true)) {
+      break;
+    }
+    if (write(cleaner, &request, 1) != 1) break;
+  }
+  // The zygote first sees its programs end, so that none is left without it.
+  kill(zygote, SIGSTOP);
+  assay::jail::end_descendants(zygote);
+  kill(zygote, SIGKILL);
+  int status = 0;
+  waitpid(zygote, &status, 0);
+  assay::jail::end_descendants(getpid());
+  assay::jail::empty_bare_folder(folder, false);
+  return 0;
+}
+
+// A jail without namespaces. The keeper outlives a killed supervisor for as long as it takes to
+// end what is inside, and inherits what the zygote leaves.
+int make_bare(const std::string& zygote, const std::string& filter, const char* python) {
+  const bool own_user = geteuid() == 0;
+  become_nobody();
+  must(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "prctl");
+  const std::string folder = assay::jail::make_bare_folder();
+  if (folder.empty()) fail(std::string("a folder for programs: ") + std::strerror(errno));
+  write_text(folder + "/zygote.py", zygote);
+  write_text(folder + "/filter.bpf", filter);
+  // The limit counts all of the user's processes.
+  const int others = own_user ? 0 : assay::jail::processes_of_user(geteuid()) + kProcesses;
+  int pair[2];
+  must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
+  const pid_t child = fork();
+  must(child >= 0, "fork");
+  if (child == 0) become_bare_zygote(pair[1], python, folder, kProcesses + others);
+  close(pair[1]);
+  close(0);
+  close(1);
+  return keep_bare(child, pair[0], folder);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) fail("usage: assay_jail ZYGOTE.py PYTHON");
+  const bool bare = argc == 4 && std::string(argv[3]) == "bare";
+  if (argc != 3 && !bare) fail("usage: assay_jail ZYGOTE.py PYTHON [bare]");
   signal(SIGPIPE, SIG_IGN);
   const std::string zygote = read_text(argv[1]);
   const std::string filter = second_filter();
+  if (bare) return make_bare(zygote, filter, argv[2]);
   become_nobody();
+  enter_user_namespace();
   must(unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
                CLONE_NEWCGROUP) == 0,
        "namespaces are forbidden on this machine");

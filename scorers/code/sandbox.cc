@@ -9,6 +9,7 @@
 #include <boost/optional.hpp>
 #include <boost/type_traits.hpp>
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/readable_pipe.hpp>
 #include <boost/asio/writable_pipe.hpp>
@@ -44,16 +45,17 @@ Result<std::string> jail_program() {
 
 class Sandbox::Jail {
  public:
-  static Result<std::unique_ptr<Jail>> start() {
+  static Result<std::unique_ptr<Jail>> start(Confinement confinement) {
     ASSAY_TRY(const std::string program, jail_program());
     ASSAY_TRY(const std::string zygote, find_resource("scorers/code/zygote.py"));
     auto jail = std::make_unique<Jail>();
     try {
       asio::writable_pipe requests(jail->context_);
       asio::readable_pipe answers(jail->context_);
+      std::vector<std::string> arguments = {zygote, "/usr/bin/python3"};
+      if (confinement == Confinement::kBare) arguments.emplace_back("bare");
       jail->process_ = std::make_unique<process::process>(
-          jail->context_, program, std::vector<std::string>{zygote, "/usr/bin/python3"},
-          process::process_stdio{requests, answers, nullptr});
+          jail->context_, program, arguments, process::process_stdio{requests, answers, nullptr});
       jail->requests_ = requests.release();
       jail->answers_ = answers.release();
     } catch (const std::exception& error) {
@@ -132,11 +134,12 @@ class Sandbox::Jail {
   int requests_ = -1, answers_ = -1;
 };
 
-Result<std::unique_ptr<Sandbox>> Sandbox::start(int jails) {
+Result<std::unique_ptr<Sandbox>> Sandbox::start(int jails, Confinement confinement) {
   std::unique_ptr<Sandbox> sandbox(new Sandbox);
+  sandbox->confinement_ = confinement;
   sandbox->most_ =
       jails > 0 ? jails : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  ASSAY_TRY(std::unique_ptr<Jail> first, Jail::start());
+  ASSAY_TRY(std::unique_ptr<Jail> first, Jail::start(confinement));
   sandbox->there_ = 1;
   sandbox->idle_.push_back(std::move(first));
   return sandbox;
@@ -155,7 +158,7 @@ Result<std::unique_ptr<Sandbox::Jail>> Sandbox::take() {
     }
     ++there_;
   }
-  auto jail = Jail::start();
+  auto jail = Jail::start(confinement_);
   if (!jail.ok()) give_back(nullptr);
   return jail;
 }
@@ -252,8 +255,15 @@ ProgramOutcome Sandbox::check(const std::string& mode, const std::string& source
   return run_request({{"mode", mode}, {"source", source}, {"entry", entry}}, part, limits);
 }
 
+namespace {
+std::atomic<Confinement> shared_confinement{Confinement::kJail};
+}
+
+void confine_shared_sandbox(Confinement confinement) { shared_confinement = confinement; }
+bool shared_sandbox_is_bare() { return shared_confinement == Confinement::kBare; }
+
 Result<Sandbox*> shared_sandbox() {
-  static const Result<std::unique_ptr<Sandbox>> sandbox = Sandbox::start();
+  static const Result<std::unique_ptr<Sandbox>> sandbox = Sandbox::start(0, shared_confinement);
   if (!sandbox.ok()) return sandbox.error();
   return sandbox->get();
 }

@@ -39,12 +39,17 @@ struct ProgramOutcome {
   double cpu_s = 0, wall_s = 0;
 };
 
+// kBare: without namespaces, for machines that forbid them; see bare.h for what is left. A hostile
+// program may get out of that.
+enum class Confinement { kJail, kBare };
+
 // Thread-safe. At most one program runs in a jail; run() waits for a free one.
 class Sandbox {
  public:
   // `jails`: how many at most; 0: one for each core. Starts the first jail, so that a machine that
   // forbids namespaces says so here.
-  static Result<std::unique_ptr<Sandbox>> start(int jails = 0);
+  static Result<std::unique_ptr<Sandbox>> start(int jails = 0,
+                                                Confinement confinement = Confinement::kJail);
   ~Sandbox();
 
   // A program that reads `input` on standard input and writes standard output.
@@ -73,6 +78,7 @@ class Sandbox {
   Result<std::unique_ptr<Jail>> take();
   void give_back(std::unique_ptr<Jail> jail);
 
+  Confinement confinement_ = Confinement::kJail;
   int most_ = 1, there_ = 0;
   std::mutex mutex_;
   std::condition_variable free_;
@@ -80,6 +86,10 @@ class Sandbox {
   std::map<std::string, ProgramOutcome> compiled_;  // by source
   std::shared_mutex alone_;  // held shared by ordinary runs, exclusively by repeated ones
 };
+
+// How the sandbox of this process is confined; before it is first asked for.
+void confine_shared_sandbox(Confinement confinement);
+bool shared_sandbox_is_bare();
 
 // The sandbox of this process, started when it is first asked for; the error if it cannot be.
 Result<Sandbox*> shared_sandbox();

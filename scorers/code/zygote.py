@@ -33,6 +33,11 @@ for _module in (sys.modules[__name__], json, json.encoder, json.decoder, json.sc
 
 REQUESTS, ANSWERS, CLEANER = 10, 11, 12  # where the jail's descriptors are kept
 KEEP_STDERR_BYTES = 2000
+# Where the jail is; a bare one shares the machine's process numbers, so that nothing may be signalled.
+JAIL = os.environ.pop("ASSAY_JAIL")
+BARE = os.environ.pop("ASSAY_BARE", "") == "1"
+PROCESSES = int(os.environ.pop("ASSAY_PROCESSES"))
+WORK = JAIL + "/work"
 
 # Numbers of any length may be printed; what that costs counts as CPU time.
 sys.set_int_max_str_digits(0) if hasattr(sys, "set_int_max_str_digits") else None
@@ -44,7 +49,7 @@ class Filter(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
-with open("/filter.bpf", "rb") as file:
+with open(JAIL + "/filter.bpf", "rb") as file:
     _instructions = file.read()
 _buffer = ctypes.create_string_buffer(_instructions, len(_instructions))
 NO_EXECVE = Filter(len(_instructions) // 8, ctypes.cast(_buffer, ctypes.c_void_p))
@@ -102,6 +107,14 @@ def valid(text):
 
 # Values that cross between program and checker: plain types only, so that no object of a program's own class, with an
 # equality of its own, reaches a comparison.
+class ListNode:
+    """LeetCode's linked list, which its programs take for given."""
+
+    def __init__(self, val=0, next=None):
+        self.val, self.next = val, next
+
+
+LONGEST_LIST = 100_000
 PLAIN = {int, float, str, bool, type(None)}
 NESTED = {list, dict}
 LONG = 1 << 63
@@ -148,6 +161,14 @@ def encode(value):
         return {"c": [value.real, value.imag]}
     if isinstance(value, bytes):
         return {"b": bytes.hex(value)}
+    if kind.__name__ == "ListNode":
+        values = []
+        while value is not None:
+            values.append(encode(value.val))
+            value = value.next
+            if len(values) > LONGEST_LIST:
+                raise ValueError("a linked list has no end")
+        return {"n": values}
     if isinstance(value, (range, map, filter, zip, collections.deque, type({}.keys()), type({}.values()))):
         return [encode(v) for v in value]
     raise TypeError("a value of type " + kind.__name__ + " cannot leave the program")
@@ -169,6 +190,11 @@ def decode(value):
         return {decode(k): decode(v) for k, v in inner}
     if kind == "c":
         return complex(*inner)
+    if kind == "n":
+        node = None
+        for element in reversed(inner):
+            node = ListNode(decode(element), node)
+        return node
     return bytes.fromhex(inner)
 
 
@@ -179,7 +205,7 @@ def limit(request, checker):
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, 16 << 20))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    resource.setrlimit(resource.RLIMIT_NPROC, (32, 32))
+    resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
 
 
 def enter(request, descriptors, checker=False):
@@ -193,7 +219,7 @@ def enter(request, descriptors, checker=False):
     for i, d in enumerate(held):
         os.dup2(d, i)
     os.closerange(len(held), 256)
-    os.chdir("/work")
+    os.chdir(WORK)
     os.setsid()
     limit(request, checker)
     starts_programs = request["mode"] == "compile" or "binary" in request
@@ -202,7 +228,7 @@ def enter(request, descriptors, checker=False):
 
 
 def run_source(request, name):
-    namespace = {"__name__": name, "__builtins__": builtins}
+    namespace = {"__name__": name, "__builtins__": builtins, "ListNode": ListNode}
     sys.argv = ["program.py"]
     exec(compile(request["source"], "program.py", "exec"), namespace)
     return namespace
@@ -246,16 +272,16 @@ NO_COMPILER = 74
 def compiler(request):
     if not os.path.exists("/usr/bin/g++"):
         os._exit(NO_COMPILER)
-    with open("/work/program.cc", "w", encoding="utf-8", errors="replace") as file:
+    with open(WORK + "/program.cc", "w", encoding="utf-8", errors="replace") as file:
         file.write(request["source"])
-    os.execv("/usr/bin/g++", ["g++", "-O2", "-std=c++20", "-o", "/work/program", "/work/program.cc"])
+    os.execv("/usr/bin/g++", ["g++", "-O2", "-std=c++20", "-o", WORK + "/program", WORK + "/program.cc"])
 
 
 def binary_program(request):
-    with open("/work/program", "wb") as file:
+    with open(WORK + "/program", "wb") as file:
         file.write(binascii.a2b_base64(request["binary"]))
-    os.chmod("/work/program", 0o700)
-    os.execv("/work/program", ["program"])
+    os.chmod(WORK + "/program", 0o700)
+    os.execv(WORK + "/program", ["program"])
 
 
 def called_program(request):
@@ -380,7 +406,7 @@ def check(request, part):
     """The tests against the program; what the verdict says is nothing of what they expect."""
     remote = Remote()
     if request["mode"] == "assertions":
-        namespace = {"__name__": "test"}
+        namespace = {"__name__": "test", "ListNode": ListNode}
         try:
             prompt = compile(part["prompt"], "prompt.py", "exec")
         except SyntaxError:  # a head without a docstring
@@ -458,6 +484,7 @@ class Run:
         self.request = request
         self.descriptors = []
         self.ends = {}  # wait status and resource usage by process
+        self.cpu_s = 0  # of the program and all that it started
         self.output, self.errors, self.result = bytearray(), bytearray(), bytearray()
         self.status = None  # what ended it from outside: wall, output
 
@@ -512,6 +539,8 @@ class Run:
                 return
             if pid == 0:
                 return
+            if pid != self.checker:
+                self.cpu_s += usage.ru_utime + usage.ru_stime
             if pid in (self.program, self.checker):
                 self.ends[pid] = (status, usage)
 
@@ -587,10 +616,13 @@ class Run:
         if self.status is None and self.program not in self.ends:
             self.reap()
         self.killed_here = self.program not in self.ends
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        if BARE:
+            ask_keeper(b"k")
+        else:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.reap(block=True)
         for descriptor in reads:
             os.set_blocking(descriptor, False)
@@ -606,17 +638,19 @@ class Run:
         self.binary = ""
         if self.request["mode"] == "compile":
             try:
-                with open("/work/program", "rb") as file:
+                with open(WORK + "/program", "rb") as file:
                     self.binary = binascii.b2a_base64(file.read(16 << 20), newline=False).decode()
             except OSError:
                 pass
 
     def verdict(self):
-        status, usage = self.ends[self.program]
-        answer = {"cpu_s": usage.ru_utime + usage.ru_stime, "wall_s": self.wall_s, "detail": ""}
+        status = self.ends[self.program][0]
+        answer = {"cpu_s": self.cpu_s, "wall_s": self.wall_s, "detail": ""}
         signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if self.status is not None:
             answer["status"] = self.status
+        elif self.cpu_s >= self.request["cpu_s"] + 1:
+            answer["status"] = "cpu"  # each process has the limit, all of them together have it too
         # What is killed here is killed by SIGKILL; these came before, whoever was seen to end first.
         elif signal_number == signal.SIGXCPU:
             answer["status"] = "cpu"
@@ -648,11 +682,10 @@ class Run:
         return answer
 
 
-def clean():
-    """The jail's parent gives the next program an empty /work."""
-    os.chdir("/")
-    os.write(CLEANER, b"c")
-    if os.read(CLEANER, 1) != b"c":
+def ask_keeper(what):
+    """The jail's parent: "c" gives the next program an empty folder, "k" ends what a program left."""
+    os.write(CLEANER, what)
+    if os.read(CLEANER, 1) != what:
         os._exit(72)
 
 
@@ -678,7 +711,8 @@ def main():
         request.pop("stdin", None)
         run.wait()
         run.keep_binary()
-        clean()
+        os.chdir("/")
+        ask_keeper(b"c")
         answer = run.verdict()
         if answer["status"] != "silent":
             write_message(ANSWERS, answer)

@@ -61,9 +61,8 @@ int open_descriptors() {
   return count;
 }
 
-TEST(Sandbox, WhatBecomesOfAProgramIsSaid) {
-  ASSAY_NEED_SANDBOX();
-  const auto sandbox = Sandbox::start(1);
+void expect_what_became_of_programs(Confinement confinement) {
+  const auto sandbox = Sandbox::start(1, confinement);
   ASSERT_OK(sandbox);
   const ProgramLimits limits{
       .cpu_s = 1, .wall_s = 2, .memory_bytes = 512 << 20, .output_bytes = 1 << 20};
@@ -80,11 +79,89 @@ TEST(Sandbox, WhatBecomesOfAProgramIsSaid) {
                                     : row.value("input", std::string());
       outcome = (*sandbox)->run(source, input, limits);
     }
-    EXPECT_EQ(outcome.status, row["status"].get<std::string>()) << row << "\n" << outcome.detail;
+    // A bare jail's programs may not signal even themselves.
+    const char* expected =
+        confinement == Confinement::kBare && row.contains("bare") ? "bare" : "status";
+    EXPECT_EQ(outcome.status, row[expected].get<std::string>()) << row << "\n" << outcome.detail;
     EXPECT_TRUE(!row.contains("output") || outcome.output == row["output"].get<std::string>())
         << row << "\n"
         << outcome.output.substr(0, 200);
   }
+}
+
+TEST(Sandbox, WhatBecomesOfAProgramIsSaid) {
+  ASSAY_NEED_SANDBOX();
+  expect_what_became_of_programs(Confinement::kJail);
+}
+
+int bare_folders() {
+  int count = 0;
+  const char* temporary = std::getenv("TMPDIR");
+  for (const auto& entry :
+       std::filesystem::directory_iterator(temporary != nullptr ? temporary : "/tmp")) {
+    count += entry.path().filename().string().starts_with("assay-programs-") ? 1 : 0;
+  }
+  return count;
+}
+
+TEST(Sandbox, WithoutNamespacesItIsTheSameAndNothingIsLeft) {
+  ASSAY_NEED_SANDBOX();
+  const int folders = bare_folders(), processes = jail_processes();
+  expect_what_became_of_programs(Confinement::kBare);
+  {
+    const auto sandbox = Sandbox::start(1, Confinement::kBare);
+    ASSERT_OK(sandbox);
+    // A folder that nobody may look into, and a process that goes its own way.
+    const std::string leaver =
+        "import os, time\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\nos.chmod('a/b', 0)\n"
+        "os.chmod('a', 0)\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+        "        time.sleep(60)\n    os._exit(0)\nprint('done')";
+    EXPECT_EQ((*sandbox)->run(leaver, "", ProgramLimits()).output, "done\n");
+    EXPECT_EQ(jail_processes(), processes + 2);
+    EXPECT_EQ((*sandbox)->run("import os\nprint(os.listdir('.'))", "", ProgramLimits()).output,
+              "[]\n");
+    EXPECT_EQ((*sandbox)->run("import os\nos.kill(os.getppid(), 9)", "", ProgramLimits()).status,
+              "exception");
+  }
+  EXPECT_EQ(jail_processes(), processes);
+  EXPECT_EQ(bare_folders(), folders);
+}
+
+TEST(Sandbox, AMachineThatForbidsNamespacesRefusesUnlessToldTwice) {
+  const std::string forbid =
+      std::string(geteuid() == 0 ? "setpriv --reuid 65534 --regid 65534 --clear-groups " : "") +
+      "unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"' sh";
+  if (testing::run_program("--version", forbid).exit_code != 0) {
+    GTEST_SKIP() << "unshare cannot make such a machine here";
+  }
+  const testing::TemporaryFolder folder;
+  ASSERT_OK(write_file_atomically(folder / "p.py", "print(1 + 1)"));
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(folder / "p.py", std::filesystem::perms(0644));
+  const std::string run = "sandbox run " + (folder / "p.py");
+  EXPECT_THAT(testing::run_program(run, forbid).err, HasSubstr("user namespaces are forbidden"));
+  const auto once = testing::run_program(run + " --sandbox none", forbid);
+  EXPECT_EQ(once.exit_code, 2);
+  EXPECT_THAT(once.err, HasSubstr("say --i-understand-this-runs-model-code too"));
+  const auto twice =
+      testing::run_program(run + " --sandbox none --i-understand-this-runs-model-code", forbid);
+  EXPECT_EQ(twice.exit_code, 0) << twice.err;
+  EXPECT_EQ(twice.out, "2\n");
+}
+
+// All that a program starts shares its CPU time; each process alone would have had it whole.
+TEST(Sandbox, CpuTimeIsThatOfAllProcessesTogether) {
+  ASSAY_NEED_SANDBOX();
+  const auto sandbox = Sandbox::start(1);
+  ASSERT_OK(sandbox);
+  const std::string source =
+      "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        end = "
+      "time.process_time() "
+      "+ 0.8\n        while time.process_time() < end: pass\n        os._exit(0)\n"
+      "for _ in range(4): os.wait()\nprint('done')";
+  const auto outcome = (*sandbox)->run(source, "", {.cpu_s = 1, .wall_s = 20});
+  EXPECT_EQ(outcome.status, "cpu") << outcome.detail;
+  EXPECT_GT(outcome.cpu_s, 3);
 }
 
 // 130 programs that try to get out, to reach others, to take too much or to stay. From outside: the
