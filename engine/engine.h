@@ -14,9 +14,14 @@ namespace assay {
 class RequestSource {
  public:
   virtual ~RequestSource() = default;
-  // The next request, or nothing when there are no more. Requests of one item come one after the
+  // The next request, or nothing when there is none now. Requests of one item come one after the
   // other, so that they can share the prompt.
   virtual std::optional<Request> next() = 0;
+  // Whether nothing comes any more, after next() gave nothing.
+  virtual bool ended() { return true; }
+  // Returns when next() may have something again or the source has ended, or after a while. Called
+  // by an engine that has nothing else to do.
+  virtual void wait() {}
 };
 
 // Where completions go, in the order in which they finish. Called from the engine's thread only;

@@ -42,6 +42,13 @@ class SharedSource : public RequestSource {
     return request;
   }
 
+  // With enough under way elsewhere the source may have more.
+  bool ended() override {
+    const std::scoped_lock lock(queue_.mutex);
+    return queue_.source.ended();
+  }
+  void wait() override { queue_.source.wait(); }
+
  private:
   Queue& queue_;
   size_t own_;

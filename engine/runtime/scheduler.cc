@@ -46,18 +46,32 @@ Status Scheduler::run_steps(RequestSource& source, CompletionSink& sink,
     if (stop) break;
     if (active_.empty()) {
       CHECK(preempted_.empty());
-      break;
+      if (source.ended()) break;
+      source.wait();
+      continue;
     }
+    end_cancelled();
     if (reserve_step()) {
       start_step();
       if (!ops_.runs_ahead()) finish_steps();
     } else {
       finish_steps();
     }
-    ASSAY_TRY_STATUS(ops_.status());
     ASSAY_TRY_STATUS(deliver_finished(sink));
   }
   return {};
+}
+
+// Samples that nobody wants any more give up their slots.
+void Scheduler::end_cancelled() {
+  for (const SequencePtr& sequence : active_) {
+    const SampleWatch* watch = sequence->request.watch.get();
+    if (watch == nullptr || !watch->cancelled()) continue;
+    finish_steps();  // they may hold the sequence
+    if (sequence->finish) continue;
+    sequence->finish = FinishReason::kError;
+    sequence->error = "cancelled";
+  }
 }
 
 // Whether there is a slot and somebody to take it.
@@ -304,6 +318,7 @@ void Scheduler::accept_token(Sequence& sequence, const SampledToken& sampled) {
   sequence.tokens.push_back(sampled.token);
   sequence.logprob += sampled.logprob;
   ++stats_.generated_tokens;
+  if (sequence.request.watch) sequence.request.watch->on_token(sampled.token, sampled.logprob);
   const SamplingParams& sampling = *sequence.request.sampling;
   if (tokenizer_.is_stop_token(sampled.token)) {
     sequence.finish = FinishReason::kStop;
@@ -344,6 +359,8 @@ void Scheduler::find_stop_string(Sequence& sequence, size_t new_bytes) {
 }
 
 Status Scheduler::deliver_finished(CompletionSink& sink) {
+  // What a device computed after an error is nobody's sample.
+  ASSAY_TRY_STATUS(ops_.status());
   for (const SequencePtr& sequence : active_) {
     if (!sequence->finish) continue;
     ASSAY_TRY_STATUS(deliver(*sequence, sink));

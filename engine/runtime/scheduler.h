@@ -67,6 +67,7 @@ class Scheduler {
   Status run_steps(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
   Status admit(RequestSource& source, CompletionSink& sink, const std::atomic<bool>& stop);
   bool somebody_waits(RequestSource& source);
+  void end_cancelled();
   SequencePtr next_sequence(RequestSource& source);
   // Pages that starting the sequence takes, with its prompt's unless that is in the cache.
   int pages_to_start(const Sequence& sequence, bool prompt_cached) const;

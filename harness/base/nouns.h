@@ -44,11 +44,22 @@ struct SampleId {
   auto operator<=>(const SampleId&) const = default;
 };
 
+// Looks on while a sample is made, from the engine's thread.
+class SampleWatch {
+ public:
+  virtual ~SampleWatch() = default;
+  // A token of the completion, with its untempered natural log-probability.
+  virtual void on_token(int32_t token, double logprob) = 0;
+  // Whether nobody wants the sample any more; it then ends early with FinishReason::kError.
+  virtual bool cancelled() const = 0;
+};
+
 struct Request {
   SampleId id;
   std::shared_ptr<const Prompt> prompt;
   std::shared_ptr<const SamplingParams> sampling;
   PhiloxKey key{};  // from run seed and item; the counter is (position, sample_index)
+  std::shared_ptr<SampleWatch> watch;  // null: nobody; only the in-tree engine asks
 };
 
 enum class FinishReason { kStop, kLength, kError };

@@ -1,13 +1,19 @@
 // Whole models on the CUDA device's kernels, emulated and on a GPU if there is one, beside the CPU.
 #include <gmock/gmock.h>
 
+#include <CLI/CLI.hpp>  // what the commands link with
+
+#include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <thread>
 
 #include "engine/cuda/runtime.h"
 #include "engine/cuda/simt/block.h"
 #include "engine/runtime/local_engine.h"
 #include "harness/base/resources.h"
+#include "harness/commands.h"
+#include "results/export.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support.h"
 
@@ -264,6 +270,95 @@ TEST_P(CudaEngine, SixtyFourSamplesAreTheSameForEveryBatchLimit) {
       EXPECT_EQ(completion.logprob, some.at(id).logprob);
     }
   }
+}
+
+// Greedy tokens are the largest logit's, sampled ones those of the same random numbers: where the
+// devices first differ, their distributions must be the same within the margin, and the two
+// tokens' probabilities of a greedy choice too.
+TEST_P(CudaEngine, TokensAreTheCpusUpToANearTie) {
+  ASSAY_NEED_DEVICE(GetParam());
+  const auto cpu = engine_on(builtin_model(), "cpu");
+  const auto device = engine_on(builtin_model(), GetParam());
+  constexpr double kMargin = 0.02;
+  for (const double temperature : {0.0, 0.6}) {
+    SamplingParams sampling;
+    sampling.temperature = temperature;
+    sampling.max_tokens = testing::kOptimized ? 24 : 4;
+    std::vector<std::shared_ptr<const Prompt>> prompts;
+    for (int i = 0; i < 2; ++i) {
+      prompts.push_back(make_prompt(builtin_model().tokenizer, question(i)));
+    }
+    const auto requests = make_requests(prompts, temperature == 0 ? 1 : 4, sampling);
+    const auto expected = generate(*cpu, requests), got = generate(*device, requests);
+    ASSERT_EQ(got.size(), requests.size());
+    size_t same = 0;
+    for (const Request& request : requests) {
+      const auto &a = expected.at(request.id).token_ids, &b = got.at(request.id).token_ids;
+      const size_t parted = static_cast<size_t>(
+          std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+      if (parted == a.size() || parted == b.size()) {
+        EXPECT_EQ(a, b);
+        ++same;
+        continue;
+      }
+      auto tokens = request.prompt->token_ids;
+      tokens.insert(tokens.end(), a.begin(), a.begin() + static_cast<std::ptrdiff_t>(parted));
+      EXPECT_LT(difference(*cpu, *device, tokens).largest, kMargin);
+      const auto logprobs = cpu->logprobs(tokens);
+      ASSERT_TRUE(logprobs.ok());
+      const float* last = logprobs->data() + logprobs->size() - logprobs->size() / tokens.size();
+      if (temperature == 0) {
+        EXPECT_NEAR(last[a[parted]], last[b[parted]], 2 * kMargin);
+      }
+    }
+    std::printf("temperature %.1f: %zu of %zu samples have the CPU's tokens\n", temperature, same,
+                requests.size());
+    // Near ties are rare.
+    EXPECT_GE(2 * same, requests.size());
+  }
+}
+
+// Samples that were finished before are in the store, nothing of what came after; the run goes on
+// from there.
+TEST(SimtEngine, ADeviceThatIsLostEndsTheRunWithWhatWasFinished) {
+  const testing::TemporaryFolder folder;
+  RunOptions options;
+  options.model = "builtin";
+  options.tasks = {"arithmetic"};
+  options.device = "simt";
+  options.limit = 2;
+  options.num_samples = 3;
+  options.max_tokens = 3;
+  options.batch_size = 2;
+  options.kv_cache_gib = 0.05;
+  options.output_dir = folder / "whole";
+  const int64_t before = simt::launch_count();
+  ASSERT_EQ(run_job(options), kExitDone);
+  const int64_t launches = simt::launch_count() - before;
+  const auto samples_of = [](const std::string& run) {
+    auto store = RunStore::open(run, RunStore::Mode::kRead);
+    std::ostringstream out;
+    EXPECT_TRUE(store.ok() && export_jsonl(*store, out).ok());
+    return out.str();
+  };
+  const std::string whole = samples_of(options.output_dir);
+  options.output_dir = folder / "lost";
+  simt::lose_device_after(launches * 2 / 3);
+  const auto lost = complete_run(options);
+  simt::lose_device_after(-1);
+  ASSERT_FALSE(lost.ok());
+  EXPECT_THAT(lost.error().message, ::testing::HasSubstr("the device was lost"));
+  auto store = RunStore::open(options.output_dir, RunStore::Mode::kRead);
+  ASSERT_OK(store);
+  const size_t finished = store->sample_ids()->size();
+  EXPECT_GE(finished, 1u);
+  EXPECT_LT(finished, 6u);
+  std::istringstream lines(samples_of(options.output_dir));
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_THAT(whole, ::testing::HasSubstr(line + "\n"));
+  }
+  ASSERT_EQ(run_job(options), kExitDone);
+  EXPECT_EQ(samples_of(options.output_dir), whole);
 }
 
 TEST(SimtEngine, WhatADeviceDoesNotHaveIsAnErrorThatSaysWhatItHas) {

@@ -55,7 +55,8 @@ inline std::vector<Request> make_requests(const std::vector<std::shared_ptr<cons
   for (size_t i = 0; i < prompts.size(); ++i) {
     for (int s = 0; s < samples; ++s) {
       const std::string item = std::to_string(i);
-      requests.push_back({{"test", item, s}, prompts[i], shared, stream_key(seed, "test", item)});
+      requests.push_back(
+          {{"test", item, s}, prompts[i], shared, stream_key(seed, "test", item), nullptr});
     }
   }
   return requests;

@@ -46,6 +46,7 @@ struct RuntimeState {
   std::mutex mutex;
   std::optional<Fault> first_fault;
   uint64_t seed = 0;
+  int64_t launches = 0, lost_at = -1;
   std::map<const std::byte*, const std::byte*> allocations;  // begin -> end
 };
 
@@ -351,6 +352,13 @@ void run_grid(const LaunchConfig& config, const std::function<void()>& body) {
   CHECK(config.dynamic_shared_bytes <= kMaxSharedBytes);
   RuntimeState& state = runtime();
   const uint64_t seed = state.seed;
+  {
+    const std::scoped_lock lock(state.mutex);
+    if (state.launches++ == state.lost_at && !state.first_fault) {
+      state.first_fault =
+          Fault{config.kernel, "the device was lost", "worker.cc", __LINE__, {}, {}};
+    }
+  }
   tbb::parallel_for(uint64_t{0}, config.grid.count(), [&](uint64_t i) {
     {
       const std::scoped_lock lock(state.mutex);
@@ -372,6 +380,16 @@ void record_launches(std::vector<std::function<void()>>* to) { recorded = to; }
 std::vector<std::function<void()>>* recorded_launches() { return recorded; }
 
 void set_order_seed(uint64_t seed) { runtime().seed = seed; }
+
+int64_t launch_count() {
+  const std::scoped_lock lock(runtime().mutex);
+  return runtime().launches;
+}
+
+void lose_device_after(int64_t count) {
+  const std::scoped_lock lock(runtime().mutex);
+  runtime().lost_at = count < 0 ? -1 : runtime().launches + count;
+}
 
 std::optional<Fault> take_fault() {
   const std::scoped_lock lock(runtime().mutex);
