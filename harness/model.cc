@@ -63,6 +63,7 @@ class LocalModelUnderTest : public ModelUnderTest {
 
   Engine& engine() override { return *engine_; }
   LocalEngine* local_engine() override { return engine_.get(); }
+  const LocalModel* local_model() const override { return model_.get(); }
 
  private:
   std::string name_;

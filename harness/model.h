@@ -30,6 +30,7 @@ class ModelUnderTest {
   virtual Engine& engine() = 0;
   // The in-tree engine, if it is one.
   virtual LocalEngine* local_engine() { return nullptr; }
+  virtual const LocalModel* local_model() const { return nullptr; }
 };
 
 // Whether what a --model or --judge flag names is there, without opening it; `flag` for the

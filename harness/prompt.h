@@ -27,4 +27,11 @@ Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const 
                              int sample_index, const std::vector<std::string>& history,
                              Thinking thinking);
 
+// A conversation as a server gets it; with `continues_last` the answer goes on from the last
+// message. An error where the model has no template, or where the template refuses.
+Result<Prompt> render_chat(const LocalModel& model, std::vector<ChatMessage> messages,
+                           bool continues_last, bool enable_thinking);
+// A text as it stands, behind BOS where the model wants it.
+Prompt encode_prompt(const LocalModel& model, std::string text);
+
 }  // namespace assay

@@ -33,6 +33,63 @@ Status use_sandbox(const RunOptions& options) {
   return {};
 }
 
+void add_engine_flags(CLI::App& app, RunOptions& o) {
+  CLI::App* command = &app;
+  const auto last = CLI::MultiOptionPolicy::TakeLast;
+  command->add_option("--threads", o.threads, "Threads of the engine; 0: one for each core")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command->add_option("--batch-size", o.batch_size, "Sequences that are sampled together")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--kv-cache-gib", o.kv_cache_gib,
+                   "Memory of the KV cache; 0: half of what is available, on a GPU all that "
+                   "--gpu-memory leaves")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--gpu-memory", o.gpu_memory,
+                   "Share of a GPU's free memory that weights and KV cache may take")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option(
+          "--device", o.device,
+          "auto (a GPU if there is one), cpu, cuda, cuda:N, cuda:all (a replica on each), or "
+          "simt: the GPU's kernels, emulated, for tests")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--tensor-parallel", o.tensor_parallel,
+                   "GPUs, from --device's on, that compute the model together")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--gemm", o.gemm,
+                   "Who multiplies bf16 weights on a GPU: kernel (this program's) or cublaslt")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--cpu-isa", o.cpu_isa,
+                   "auto, avx512_vnni, avx512, avx2 or portable; all give the same tokens")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--activations", o.activations,
+                   "Arithmetic of products; on the CPU with quantized weights fixed16 (auto; fast, "
+                   "within 1e-3 of f32), f32, or int8 (as coarse as llama.cpp's), on a GPU bf16x2 "
+                   "(auto; 16 bits) or bf16")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+  command
+      ->add_option("--kv-cache", o.kv_cache,
+                   "Storage of keys and values: on the CPU fixed16 (auto), f32, twice the size, or "
+                   "bf16, as on a GPU (auto); a GPU has int8 too, which is half of it")
+      ->capture_default_str()
+      ->multi_option_policy(last);
+}
+
 void add_sampling_flags(CLI::App& app, RunOptions& o) {
   CLI::App* command = &app;
   const auto last = CLI::MultiOptionPolicy::TakeLast;
@@ -102,58 +159,7 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
                    "Index of the first sample, to split a run: n 32 and n 32 from 32 are n 64")
       ->capture_default_str()
       ->multi_option_policy(last);
-  command->add_option("--threads", o.threads, "Threads of the engine; 0: one for each core")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command->add_option("--batch-size", o.batch_size, "Sequences that are sampled together")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--kv-cache-gib", o.kv_cache_gib,
-                   "Memory of the KV cache; 0: half of what is available, on a GPU all that "
-                   "--gpu-memory leaves")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--gpu-memory", o.gpu_memory,
-                   "Share of a GPU's free memory that weights and KV cache may take")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option(
-          "--device", o.device,
-          "auto (a GPU if there is one), cpu, cuda, cuda:N, cuda:all (a replica on each), or "
-          "simt: the GPU's kernels, emulated, for tests")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--tensor-parallel", o.tensor_parallel,
-                   "GPUs, from --device's on, that compute the model together")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--gemm", o.gemm,
-                   "Who multiplies bf16 weights on a GPU: kernel (this program's) or cublaslt")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--cpu-isa", o.cpu_isa,
-                   "auto, avx512_vnni, avx512, avx2 or portable; all give the same tokens")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--activations", o.activations,
-                   "Arithmetic of products; on the CPU with quantized weights fixed16 (auto; fast, "
-                   "within 1e-3 of f32), f32, or int8 (as coarse as llama.cpp's), on a GPU bf16x2 "
-                   "(auto; 16 bits) or bf16")
-      ->capture_default_str()
-      ->multi_option_policy(last);
-  command
-      ->add_option("--kv-cache", o.kv_cache,
-                   "Storage of keys and values: on the CPU fixed16 (auto), f32, twice the size, or "
-                   "bf16, as on a GPU (auto); a GPU has int8 too, which is half of it")
-      ->capture_default_str()
-      ->multi_option_policy(last);
+  add_engine_flags(app, o);
   command
       ->add_option("--server-profile", o.server_profile,
                    "Kind of server behind a URL: auto, openai, deepseek, vllm, sglang, "

@@ -11,6 +11,9 @@ namespace assay {
 // All but --model, --output-dir, --dry-run and --config.
 void add_sampling_flags(CLI::App& command, RunOptions& options);
 
+// What the in-tree engine is made with; add_sampling_flags() adds them too.
+void add_engine_flags(CLI::App& command, RunOptions& options);
+
 // --sandbox and what belongs to it; add_sampling_flags() adds them too.
 void add_sandbox_flags(CLI::App& command, RunOptions& options);
 // Confines programs as the options say, before any runs.

@@ -38,6 +38,7 @@ Result<ServerProfile> find_profile(const std::string& name) {
     profile.min_p = entry["min_p"];
     profile.seed = entry.value("seed", true);
     profile.prefill = entry["prefill"];
+    profile.philox = entry.value("philox", false);
     profile.samplers = entry.value("samplers", std::vector<std::string>());
     if (profile.name == name) return profile;
     names.push_back(profile.name);
@@ -58,6 +59,7 @@ std::string guess_profile(const Json& models, const std::map<std::string, std::s
   for (const Json& model : models["data"]) {
     if (!model.is_object()) continue;
     const std::string owner = text_of(model, "owned_by");
+    if (owner == "assay") return "assay";
     if (owner == "vllm") return "vllm";
     if (owner == "sglang") return "sglang";
     if (owner == "llamacpp") return "llama-server";
@@ -67,17 +69,24 @@ std::string guess_profile(const Json& models, const std::map<std::string, std::s
 }
 
 std::string chat_body(const ServerProfile& profile, const std::string& model,
-                      const std::string& messages, bool continues_last,
-                      const SamplingParams& sampling, uint32_t seed) {
+                      const Request& request, uint32_t seed) {
+  const SamplingParams& sampling = *request.sampling;
+  const bool continues_last = request.prompt->opens_thought;
   OrderedJson body = {{"model", model}};
-  body["messages"] = OrderedJson::parse(messages, nullptr, false);
+  body["messages"] = OrderedJson::parse(request.prompt->text, nullptr, false);
   body[profile.max_tokens] = sampling.max_tokens;
   body["temperature"] = sampling.temperature;
   body["top_p"] = sampling.top_p;
   if (profile.top_k && sampling.top_k > 0) body["top_k"] = sampling.top_k;
   if (profile.top_k && sampling.top_k == 0 && profile.name == "llama-server") body["top_k"] = 0;
   if (profile.min_p) body["min_p"] = sampling.min_p;
-  if (profile.seed) body["seed"] = seed;
+  if (profile.philox) {
+    body["philox"] = {{"key", {request.key[0], request.key[1]}},
+                      {"sample_index", request.id.sample_index}};
+    body["chat_template_kwargs"] = {{"enable_thinking", continues_last}};
+  } else if (profile.seed) {
+    body["seed"] = seed;
+  }
   if (!profile.samplers.empty()) body["samplers"] = profile.samplers;
   if (!sampling.stop.empty()) body["stop"] = sampling.stop;
   if (continues_last && profile.prefill == "continue_final_message") {

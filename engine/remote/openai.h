@@ -14,13 +14,14 @@ namespace assay {
 
 // How a kind of server differs (engine/remote/profiles.json).
 struct ServerProfile {
-  std::string name;        // openai, deepseek, vllm, sglang, llama-server, ollama, other
+  std::string name;        // openai, deepseek, vllm, sglang, llama-server, assay, ollama, other
   std::string max_tokens;  // the key's name
   bool top_k = false, min_p = false, seed = true;
   // How a response can be begun for the model: "continue_final_message" (a flag), "last" (an
   // assistant message at the end is continued), or empty: not at all.
   std::string prefill;
   std::vector<std::string> samplers;  // their order, where the server would have another
+  bool philox = false;  // takes the sample's stream of random numbers, and gives the same tokens
 };
 
 Result<ServerProfile> find_profile(const std::string& name);
@@ -28,10 +29,10 @@ Result<ServerProfile> find_profile(const std::string& name);
 std::string guess_profile(const Json& models, const std::map<std::string, std::string>& headers,
                           const std::string& url);
 
-// Messages as they stand in a prompt's text: [{"role", "content"}, …].
+// A request's prompt has the messages as its text: [{"role", "content"}, …]. `seed`: what servers
+// with a generator of their own get.
 std::string chat_body(const ServerProfile& profile, const std::string& model,
-                      const std::string& messages, bool continues_last,
-                      const SamplingParams& sampling, uint32_t seed);
+                      const Request& request, uint32_t seed);
 
 struct ChatReply {
   std::string text;  // with the thought between <think> and </think>

@@ -101,11 +101,10 @@ std::optional<size_t> RemoteEngine::free_server(double now_s) const {
 }
 
 void RemoteEngine::send(HttpClient& client, uint64_t id, Pending& pending, size_t server) {
-  const Prompt& prompt = *pending.request.prompt;
   HttpRequest http;
   http.url = options_.urls[server] + "/chat/completions";
-  http.body = chat_body(options_.profile, options_.model, prompt.text, prompt.opens_thought,
-                        *pending.request.sampling, seed_of(pending.request));
+  http.body =
+      chat_body(options_.profile, options_.model, pending.request, seed_of(pending.request));
   http.headers = {"Content-Type: application/json", "Expect:"};
   if (!options_.api_key.empty()) {
     http.headers.push_back("Authorization: Bearer " + options_.api_key);

@@ -124,20 +124,25 @@ TEST_F(Remote, AThoughtIsBegunWhereTheServerLetsIt) {
 }
 
 TEST(ChatProtocol, BodiesSayWhatTheServerUnderstands) {
-  SamplingParams sampling;
-  sampling.top_k = 20;
-  sampling.stop = {"Q:"};
+  auto sampling = std::make_shared<SamplingParams>();
+  sampling->top_k = 20;
+  sampling->stop = {"Q:"};
+  auto prompt = std::make_shared<Prompt>();
+  prompt->text = R"([{"role":"user","content":"é"}])";
+  prompt->opens_thought = true;
+  const Request request{{"suite", "item", 3}, prompt, sampling, {1, 4294967295}, nullptr};
   const auto body_of = [&](const char* name) {
     const auto profile = find_profile(name);
     EXPECT_TRUE(profile.ok());
-    return Json::parse(
-        chat_body(*profile, "m", R"([{"role":"user","content":"é"}])", true, sampling, 7));
+    return Json::parse(chat_body(*profile, "m", request, 7));
   };
   EXPECT_EQ(body_of("vllm")["top_k"], 20);
   EXPECT_EQ(body_of("vllm")["continue_final_message"], true);
   EXPECT_EQ(body_of("openai")["max_completion_tokens"], 32768);
   EXPECT_FALSE(body_of("openai").contains("top_k"));
   EXPECT_FALSE(body_of("deepseek").contains("seed"));
+  EXPECT_EQ(body_of("vllm")["seed"], 7);
+  EXPECT_EQ(body_of("assay")["philox"].dump(), R"({"key":[1,4294967295],"sample_index":3})");
   EXPECT_EQ(body_of("llama-server")["samplers"][0], "temperature");
   EXPECT_EQ(body_of("other")["messages"][0]["content"], "é");
 }
