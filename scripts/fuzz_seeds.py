@@ -97,6 +97,15 @@ def main(folder):
     for name in ("bbh", "judgments", "choice"):
         for i, case in enumerate((ROOT / f"tests/cases/{name}.jsonl").read_text().splitlines()):
             write("answers", f"{name}-{i}", json.loads(case)["text"].encode())
+    chat = {"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}],
+            "n": 2, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.1, "max_completion_tokens": 9, "seed": 1,
+            "stop": ["x"], "logprobs": True, "stream": True, "stream_options": {"include_usage": True},
+            "philox": {"key": [1, 2], "sample_index": 3}, "chat_template_kwargs": {"enable_thinking": False}}
+    write("serve", "chat", json.dumps(chat).encode())
+    write("serve", "text", json.dumps({"prompt": ["a", [1, 2]], "echo": True, "max_tokens": 2, "stop": "y"}).encode())
+    reply = {"choices": [{"message": {"content": "b", "reasoning_content": "t"}, "finish_reason": "stop"}],
+             "usage": {"prompt_tokens": 1, "completion_tokens": 2}, "error": {"message": "m"}}
+    write("serve", "reply", json.dumps(reply).encode())
     for path in sorted((ROOT / "suites").glob("*.json")):
         write("suite", path.stem, path.read_bytes())
     for path in sorted((ROOT / "datasets/samples").glob("*/*")):

@@ -27,13 +27,20 @@ std::string tests_path(const std::string& relative) {
 
 std::string program() { return ASSAY_PROGRAM; }
 
-std::string smollm2_path() {
+namespace {
+
+std::string cache_path(const std::string& name) {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   const std::string root =
       cache != nullptr ? cache : std::string(home != nullptr ? home : "") + "/.cache";
-  return root + "/assay/SmolLM2-135M-Instruct.Q4_1.gguf";
+  return root + "/assay/" + name;
 }
+
+}  // namespace
+
+std::string smollm2_path() { return cache_path("SmolLM2-135M-Instruct.Q4_1.gguf"); }
+std::string peers_python() { return cache_path("peers/bin/python"); }
 
 Json load_json(const std::string& path) {
   auto json = read_json_file(path);

@@ -20,6 +20,9 @@ std::string program();
 // SmolLM2-135M-Instruct Q4_1 as scripts/fetch_smollm2 leaves it.
 std::string smollm2_path();
 
+// The Python that scripts/peers leaves, with lm-eval, inspect and the openai client.
+std::string peers_python();
+
 Json load_json(const std::string& path);
 std::vector<Json> load_jsonl(const std::string& path);
 std::vector<Json> load_jsonl_gz(const std::string& path);
@@ -61,6 +64,10 @@ constexpr bool kOptimized = false;
 #define ASSAY_NEED_SMOLLM2()                                     \
   if (access(assay::testing::smollm2_path().c_str(), R_OK) != 0) \
   GTEST_SKIP() << "needs SmolLM2: run scripts/fetch_smollm2"
+
+#define ASSAY_NEED_PEERS()                                       \
+  if (access(assay::testing::peers_python().c_str(), X_OK) != 0) \
+  GTEST_SKIP() << "needs lm-eval, inspect and openai: run scripts/peers"
 
 #define ASSERT_OK(expression)                                      \
   if (const auto& assay_result = (expression); !assay_result.ok()) \

@@ -324,24 +324,33 @@ Result<ServeRequest> parse_serve_request(std::string_view body, bool chat) {
   return request;
 }
 
+bool TextStream::stops_apply() const {
+  return bytes_.find("</think>") != std::string::npos ||
+         !(opens_thought_ || bytes_.find("<think>") != std::string::npos);
+}
+
+size_t TextStream::first_held() const {
+  size_t held = bytes_.size();
+  if (stop_.empty() || !stops_apply()) return held;
+  for (const std::string& stop : stop_) {
+    held = std::min({held, bytes_.find(stop, safe_bytes_), bytes_.size() - held_for(bytes_, stop)});
+  }
+  return std::max(held, safe_bytes_);
+}
+
 std::string TextStream::add(std::string_view bytes) {
   bytes_ += bytes;
-  size_t held = incomplete_tail(bytes_);
-  for (const std::string& stop : stop_) held = std::max(held, held_for(bytes_, stop));
-  std::string safe = bytes_.substr(0, bytes_.size() - held);
-  // What is held may begin inside a character.
-  safe = to_valid_utf8(safe.substr(0, safe.size() - incomplete_tail(safe)));
-  if (safe.size() <= shown_.size()) return {};
-  std::string fresh = safe.substr(shown_.size());
-  shown_ = std::move(safe);
+  const std::string_view all(bytes_);
+  size_t end = first_held();
+  end -= incomplete_tail(all.substr(safe_bytes_, end - safe_bytes_));
+  std::string fresh = to_valid_utf8(all.substr(safe_bytes_, end - safe_bytes_));
+  safe_bytes_ = end;
+  shown_ += fresh.size();
   return fresh;
 }
 
 std::string TextStream::finish(const std::string& text) {
-  if (text.size() <= shown_.size()) return {};
-  std::string fresh = text.substr(shown_.size());
-  shown_ = text;
-  return fresh;
+  return text.size() > shown_ ? text.substr(shown_) : std::string();
 }
 
 OrderedJson answer_json(const AnswerHead& head, const std::vector<ServedChoice>& choices,

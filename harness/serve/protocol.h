@@ -47,19 +47,26 @@ constexpr int kMostChoices = 1024;
 Result<ServeRequest> parse_serve_request(std::string_view body, bool chat);
 
 // What a choice has said so far, as far as it may be shown: complete characters, and nothing that
-// could be the beginning of a stop string.
+// is or could be the beginning of a stop string. Inside a thought nothing is one, as in the engine.
 class TextStream {
  public:
-  explicit TextStream(std::vector<std::string> stop) : stop_(std::move(stop)) {}
+  TextStream(std::vector<std::string> stop, bool opens_thought)
+      : stop_(std::move(stop)), opens_thought_(opens_thought) {}
   // What is new after these bytes.
   std::string add(std::string_view bytes);
   // The rest of the text, once it is known.
   std::string finish(const std::string& text);
 
  private:
+  bool stops_apply() const;
+  // Where a stop string begins, or could; at most the end.
+  size_t first_held() const;
+
   std::vector<std::string> stop_;
+  bool opens_thought_;
   std::string bytes_;
-  std::string shown_;
+  size_t safe_bytes_ = 0;  // of those, shown
+  size_t shown_ = 0;       // bytes of text, in which invalid ones were replaced
 };
 
 struct ChoiceToken {

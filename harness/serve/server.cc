@@ -355,7 +355,8 @@ Result<std::vector<Making>> Server::State::begin(const ServeRequest& asked,
       entries.push_back(std::move(entry));
       ServedChoice choice;
       choice.index = static_cast<int>(making.size());
-      making.push_back({std::move(sample), std::move(choice), TextStream(sampling->stop), prompt,
+      making.push_back({std::move(sample), std::move(choice),
+                        TextStream(sampling->stop, prompt->opens_thought), prompt,
                         asked.echo ? prompt->text : std::string()});
     }
   }
