@@ -29,6 +29,26 @@ std::string id_of(const Json& row) {
   return {};
 }
 
+// What a row may say of its completions beside their text.
+bool read_known(const Json& row, Completion& completion) {
+  for (const auto& [key, to] : {std::pair("completion_tokens", &completion.counted_tokens),
+                                std::pair("thought_tokens", &completion.thought_tokens),
+                                std::pair("prompt_tokens", &completion.prompt_tokens)}) {
+    if (!row.contains(key)) continue;
+    if (!row[key].is_number_unsigned() || row[key].get<uint64_t>() > INT32_MAX) return false;
+    *to = static_cast<int>(row[key].get<uint64_t>());
+  }
+  if (row.contains("logprob")) {
+    if (!row["logprob"].is_number()) return false;
+    completion.logprob = row["logprob"].get<double>();
+  }
+  if (row.contains("opens_thought")) {
+    if (!row["opens_thought"].is_boolean()) return false;
+    completion.opens_thought = row["opens_thought"].get<bool>();
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<CompletionsFile> CompletionsFile::read(const std::string& path) {
@@ -59,11 +79,18 @@ Result<CompletionsFile> CompletionsFile::read(const std::string& path) {
          !from_string(row["finish_reason"].get<std::string>(), &reason))) {
       return wrong("\"finish_reason\" is neither stop nor length");
     }
+    Completion known;
+    known.finish_reason = reason;
+    if (!read_known(row, known)) {
+      return wrong("a number of tokens, \"logprob\" or \"opens_thought\" is no such thing");
+    }
+    if (row.contains("prompt") && row["prompt"].is_string()) {
+      file.prompts_[id] = to_valid_utf8(row["prompt"].get<std::string>());
+    }
     for (const Json& one : all) {
       if (!one.is_string()) return wrong("a completion is no text");
-      Completion& completion = file.by_id_[id].emplace_back();
+      Completion& completion = file.by_id_[id].emplace_back(known);
       completion.text = to_valid_utf8(one.get<std::string>());
-      completion.finish_reason = reason;
     }
   }
   if (file.by_id_.empty()) return Error{path + ": there are no completions in it"};
@@ -73,6 +100,12 @@ Result<CompletionsFile> CompletionsFile::read(const std::string& path) {
 const std::vector<Completion>* CompletionsFile::of(const std::string& item_id) const {
   const auto found = by_id_.find(item_id);
   return found == by_id_.end() ? nullptr : &found->second;
+}
+
+const std::string& CompletionsFile::prompt_of(const std::string& item_id) const {
+  static const std::string nothing;
+  const auto found = prompts_.find(item_id);
+  return found == prompts_.end() ? nothing : found->second;
 }
 
 Result<int> CompletionsFile::samples_of_each() const {

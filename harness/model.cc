@@ -113,9 +113,11 @@ class ReplayedRun : public ModelUnderTest {
 
 class GivenCompletions : public ModelUnderTest {
  public:
-  GivenCompletions(CompletionsFile file, std::string path)
+  // `name`: of the model; empty: the file's.
+  GivenCompletions(CompletionsFile file, std::string path, const std::string& name)
       : file_(std::move(file)),
         path_(std::move(path)),
+        name_(name.empty() ? path_.substr(path_.rfind('/') + 1) : name),
         engine_([this](const SampleId& id) -> Result<std::optional<Completion>> {
           const std::vector<Completion>* all = file_.of(id.item_id);
           if (all == nullptr || id.sample_index >= static_cast<int>(all->size())) {
@@ -126,14 +128,18 @@ class GivenCompletions : public ModelUnderTest {
           return std::optional<Completion>(std::move(completion));
         }) {}
 
-  std::string name() const override { return path_.substr(path_.rfind('/') + 1); }
+  std::string name() const override { return name_; }
   OrderedJson identity() const override {
     return {{"name", name()}, {"completions_sha256", file_.sha256()}};
   }
 
   Result<Prompt> prompt(const Suite& suite, const Item& item, int,
                         const std::vector<std::string>&) const override {
-    if (file_.of(item.id) != nullptr) return Prompt();  // nobody knows how it was asked
+    if (file_.of(item.id) != nullptr) {
+      Prompt prompt;  // without tokens; often nobody knows how it was asked
+      prompt.text = file_.prompt_of(item.id);
+      return prompt;
+    }
     return Error{
         fmt::format("{}: no completion of question {} of {}; every question of the suite, "
                     "or of --limit, needs one",
@@ -144,7 +150,7 @@ class GivenCompletions : public ModelUnderTest {
 
  private:
   CompletionsFile file_;
-  std::string path_;
+  std::string path_, name_;
   ReplayEngine engine_;
 };
 
@@ -208,7 +214,8 @@ Result<std::unique_ptr<ModelUnderTest>> open_model(const RunOptions& options) {
   if (name.starts_with("completions:")) {
     const std::string file = name.substr(12);
     ASSAY_TRY(CompletionsFile completions, CompletionsFile::read(file));
-    return std::unique_ptr<ModelUnderTest>(new GivenCompletions(std::move(completions), file));
+    return std::unique_ptr<ModelUnderTest>(
+        new GivenCompletions(std::move(completions), file, options.model_name));
   }
   ASSAY_TRY_STATUS(model_is_there("--model", name));
   const auto thinking = parse_thinking(options.think);

@@ -10,6 +10,7 @@ namespace assay {
 
 struct RunOptions {
   std::string model;               // DIR, FILE.gguf, "builtin" or "replay:RUN"
+  std::string model_name;          // of completions that were imported; empty: the file's
   std::vector<std::string> tasks;  // "math500" or "math500:64"
   std::string data;                // --data, else ASSAY_DATA
   std::string output_dir;          // the run's folder; empty: runs/<model>-<tasks>-<fingerprint>

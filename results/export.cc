@@ -173,4 +173,31 @@ std::string export_openmetrics(const Report& report) {
   return out + "# EOF\n";
 }
 
+std::string export_hub(const Report& report, const OrderedJson& manifest,
+                       const std::map<std::string, HubDataset>& datasets) {
+  // JSON's texts are YAML's.
+  const auto quoted = [](const std::string& text) { return dump_json(Json(text)); };
+  const OrderedJson environment = manifest.value("environment", OrderedJson::object());
+  std::string out;
+  for (const SuiteSummary& summary : report.suites) {
+    const auto found = datasets.find(summary.suite);
+    if (found == datasets.end() || !summary.accuracy) {
+      out += fmt::format("# {}: no data set of the Hub is known for it; name one with --hub\n",
+                         markdown_cell(summary.suite));
+      continue;
+    }
+    std::string notes = fmt::format(
+        "assay {}, pass@1 over {} samples a question, standard error "
+        "{:.2f} (questions)",
+        environment.value("assay", "?"), summary.num_samples, 100 * summary.pass_at_1.question_se);
+    if (report.sample_data) notes += ", sample data, not all of the official questions";
+    out += fmt::format(
+        "- dataset:\n    id: {}\n    task_id: {}\n  value: {:.2f}\n  date: {}\n  notes: {}\n",
+        quoted(found->second.id), quoted(found->second.task_id), 100 * summary.pass_at_1.value,
+        quoted(environment.value("started_at", std::string("1970-01-01")).substr(0, 10)),
+        quoted(notes));
+  }
+  return out;
+}
+
 }  // namespace assay
