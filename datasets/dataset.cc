@@ -12,6 +12,7 @@
 #include "datasets/livecodebench.h"
 #include "datasets/manifest.h"
 #include "datasets/rows.h"
+#include "datasets/zip_file.h"
 #include "harness/base/boxed.h"
 #include "harness/base/file.h"
 #include "harness/base/hash.h"
@@ -141,6 +142,10 @@ Result<Item> read_item(const DataSpec& spec, const std::string& group, const std
   return item;
 }
 
+bool can_be_fetched(const ManifestEntry& entry) {
+  return !entry.fetch.urls.empty() || !entry.fetch.rows_api.empty() || !entry.zip.file.empty();
+}
+
 Result<std::string> locate(const DataSpec& spec, const std::string& file,
                            const std::string& data_folder) {
   if (spec.in_tree) return find_resource("datasets/" + file);
@@ -153,16 +158,21 @@ Result<std::string> locate(const DataSpec& spec, const std::string& file,
   const std::string path = data_folder + "/" + file;
   if (file_exists(path)) return path;
   ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(file));
+  if (!entry.zip.file.empty() && file_exists(data_folder + "/" + entry.zip.file)) return path;
   const std::string hash =
       entry.sha256.empty() ? "" : fmt::format(", sha256 {}…", entry.sha256.substr(0, 12));
   return Error{
       fmt::format("{}: not there; {} needs it (from {}{}). Name the folder that "
-                  "holds {} with --data DIR or ASSAY_DATA",
-                  path, spec.suite, entry.url, hash, file)};
+                  "holds {} with --data DIR or ASSAY_DATA{}",
+                  path, spec.suite, entry.url, hash, file,
+                  can_be_fetched(entry) ? ", or run `assay fetch " + spec.suite + "`" : "")};
 }
 
 bool data_file_is_there(const std::string& file, const std::string& data_folder) {
-  return !data_folder.empty() && file_exists(data_folder + "/" + file);
+  if (data_folder.empty()) return false;
+  if (file_exists(data_folder + "/" + file)) return true;
+  const auto entry = find_manifest_entry(file);
+  return entry.ok() && !entry->zip.file.empty() && file_exists(data_folder + "/" + entry->zip.file);
 }
 
 std::string with_group(const std::string& file, const std::string& group) {
@@ -179,6 +189,14 @@ Result<DataFile> read_data_file(const DataSpec& spec, const std::string& file,
                                 const std::string& data_folder) {
   DataFile data;
   ASSAY_TRY(data.path, locate(spec, file, data_folder));
+  if (!file_exists(data.path)) {  // it is in an archive, and only ever unpacked in memory
+    ASSAY_TRY(const ManifestEntry entry, find_manifest_entry(file));
+    data.path = data_folder + "/" + entry.zip.file;
+    ASSAY_TRY(const ZipFile zip, ZipFile::open(data.path));
+    ASSAY_TRY(data.text, zip.read(entry.zip.entry, entry.zip.password));
+    data.sha256 = sha256_hex(data.text);
+    return data;
+  }
   ASSAY_TRY(const MappedFile mapped, MappedFile::open(data.path));
   ASSAY_TRY(data.text, unpacked(data.path, mapped.bytes()));
   data.sha256 = sha256_hex(mapped.bytes());
@@ -201,6 +219,11 @@ Status check_data_file(const DataSpec& spec, const std::string& file, size_t rec
                     data.path, spec.suite, records, entry.records, entry.url)};
   }
   if (data.sha256 == entry.sha256) return {};
+  // The same content, packed by another gzip, is the same file.
+  if (!entry.fetch.content_sha256.empty() && sha256_hex(data.text) == entry.fetch.content_sha256) {
+    data.sha256 = entry.sha256;
+    return {};
+  }
   return Error{fmt::format(
       "{}: is not the file that {} is defined on: its sha256 is {}…, "
       "datasets/manifest.json has {}…; get it again from {}",

@@ -28,6 +28,7 @@ void add_gate_command(CLI::App& app, int* exit_code);
 void add_reproduce_command(CLI::App& app, int* exit_code);
 void add_fit_command(CLI::App& app, int* exit_code);
 void add_merge_command(CLI::App& app, int* exit_code);
+void add_fetch_command(CLI::App& app, int* exit_code);
 void add_import_command(CLI::App& app, int* exit_code);
 void add_serve_command(CLI::App& app, int* exit_code);
 void add_history_command(CLI::App& app, int* exit_code);

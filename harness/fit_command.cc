@@ -12,6 +12,7 @@
 #include "harness/commands.h"
 #include "harness/job.h"
 #include "harness/model.h"
+#include "harness/run_flags.h"
 #include "results/table.h"
 #include "suites/published.h"
 
@@ -200,6 +201,7 @@ void add_fit_command(CLI::App& app, int* exit_code) {
   command->add_option("--card", a.cards, "Only cards of these names")->delimiter(',');
   command->add_option("--tasks,-t", a.tasks, "Suites of a job, as for run, for hours and cost")
       ->delimiter(',');
+  a.data = default_data_folder();
   command->add_option("--data", a.data, "Folder of the suites' data")->envname("ASSAY_DATA");
   command->footer(
       "Example:\n  assay fit R1-Distill-Qwen-32B --tasks aime24:64,math500:64 --card H100,4090");

@@ -224,6 +224,7 @@ void add_import_command(CLI::App& app, int* exit_code) {
   command->add_option("--limit,-l", arguments->run.limit, "Only the suite's first questions");
   command->add_option("--grader", arguments->run.grader, "default, strict or official")
       ->capture_default_str();
+  arguments->run.data = default_data_folder();
   command->add_option("--data", arguments->run.data, "Folder of the suites' data")
       ->envname("ASSAY_DATA");
   command

@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   assay::add_reproduce_command(app, &exit_code);
   assay::add_fit_command(app, &exit_code);
   assay::add_merge_command(app, &exit_code);
+  assay::add_fetch_command(app, &exit_code);
   assay::add_import_command(app, &exit_code);
   assay::add_serve_command(app, &exit_code);
   assay::add_history_command(app, &exit_code);

@@ -2,10 +2,17 @@
 
 #include <fmt/format.h>
 
+#include "datasets/fetch.h"
+#include "harness/base/file.h"
 #include "harness/base/text.h"
 #include "scorers/code/sandbox.h"
 
 namespace assay {
+
+std::string default_data_folder() {
+  const std::string folder = cached_data_folder();
+  return is_directory(folder) ? folder : std::string();
+}
 
 void add_sandbox_flags(CLI::App& command, RunOptions& o) {
   command
@@ -124,6 +131,7 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
       ->add_option("--limit,-l", o.limit,
                    "Only the first questions of each suite, or of each of its groups")
       ->multi_option_policy(last);
+  o.data = default_data_folder();
   command->add_option("--data", o.data, "Folder of the suites' data")
       ->envname("ASSAY_DATA")
       ->multi_option_policy(last);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <string>
 
 #include "harness/base/result.h"
 #include "harness/options.h"
@@ -13,6 +14,9 @@ void add_sampling_flags(CLI::App& command, RunOptions& options);
 
 // What the in-tree engine is made with; add_sampling_flags() adds them too.
 void add_engine_flags(CLI::App& command, RunOptions& options);
+
+// What --data is where nobody says: the folder that `assay fetch` fills, if it is there.
+std::string default_data_folder();
 
 // --sandbox and what belongs to it; add_sampling_flags() adds them too.
 void add_sandbox_flags(CLI::App& command, RunOptions& options);

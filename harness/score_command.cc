@@ -135,6 +135,7 @@ void add_score_command(CLI::App& app, int* exit_code) {
                       "The first completions of each question (default: all)");
   command->add_option("--limit,-l", options->run.limit,
                       "Only the first questions of the suite, or of its groups");
+  options->run.data = default_data_folder();
   command->add_option("--data", options->run.data, "Folder of the suites' data")
       ->envname("ASSAY_DATA");
   add_sandbox_flags(*command, options->run);
