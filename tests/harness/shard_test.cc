@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "harness/base/file.h"
 #include "tests/support.h"
 
 namespace assay {
@@ -124,6 +125,29 @@ TEST_F(Merge, WhatIsOfAnotherRunIsRefused) {
   EXPECT_THAT(refused.err, HasSubstr("seed"));
   EXPECT_EQ(
       testing::run_program("merge " + (folder_ / "m") + " " + (folder_ / "nothing")).exit_code, 2);
+}
+
+// A real Slurm with three nodes on this machine: ten shards, two of them killed on the way, one run
+// twice, and the merging as a job that waits for them; then one job with a task a shard.
+TEST(Slurm, TenShardsOfWhichTwoWereKilledMergeToTheSingleRun) {
+  const std::string there =
+      "for p in slurmctld slurmd munged sbatch; do command -v $p > /dev/null || exit 1; done";
+  if (std::system(there.c_str()) != 0) {
+    GTEST_SKIP() << "needs Slurm: run scripts/packages --slurm";
+  }
+  const testing::TemporaryFolder folder;
+  ASSERT_TRUE(std::filesystem::create_directory(folder / "work"));
+  const std::string command = "python3 '" + testing::tests_path("harness/slurm_cluster.py") +
+                              "' '" + (folder / "cluster") + "' '" +
+                              testing::tests_path("harness/slurm_shards.sh") + "' '" +
+                              testing::program() + "' '" + testing::tests_path("../scripts") +
+                              "' '" + (folder / "work") + "' > '" + (folder / "out") + "' 2>&1";
+  const int status = std::system(command.c_str());
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "Slurm's daemons make no cluster here";
+  const auto out = read_file(folder / "out");
+  ASSERT_EQ(WEXITSTATUS(status), 0) << *out;
+  EXPECT_THAT(*out, HasSubstr("shard 8: "));
+  EXPECT_TRUE(out->ends_with("\n200\n")) << *out;
 }
 
 }  // namespace
