@@ -20,7 +20,8 @@ struct FetchArguments {
 };
 
 // The files of a suite's official data, each once; what lies in an archive as the archive.
-Result<std::vector<ManifestEntry>> files_of(const Suite& suite) {
+Result<std::vector<ManifestEntry>> files_of(const std::string& suite_name) {
+  ASSAY_TRY(const Suite suite, find_suite(suite_name));
   std::vector<std::string> names;
   const auto add = [&](const std::string& name, const DataSpec& data) {
     if (name.empty() || data.in_tree) return;
@@ -81,9 +82,7 @@ void show_progress(FetchOptions& options, const std::string& file) {
 // What is there of each suite, and where the rest comes from.
 int list_files(const FetchArguments& arguments, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    const auto suite = find_suite(name);
-    if (!suite.ok()) return fail(suite.error());
-    const auto files = files_of(*suite);
+    const auto files = files_of(name);
     if (!files.ok()) return fail(files.error());
     for (const ManifestEntry& entry : *files) {
       const bool there = access((arguments.options.folder + "/" + entry.file).c_str(), R_OK) == 0;
@@ -120,9 +119,7 @@ int fetch(FetchArguments& arguments) {
   options.stop = &stop_requested();
   int failed = 0;
   for (const std::string& name : names) {
-    const auto suite = find_suite(name);
-    if (!suite.ok()) return fail(suite.error());
-    const auto files = files_of(*suite);
+    const auto files = files_of(name);
     if (!files.ok()) return fail(files.error());
     for (const ManifestEntry& entry : *files) {
       show_progress(options, entry.file);

@@ -36,6 +36,7 @@ struct RunOptions {
   std::string device = "auto";                          // see engine/runtime/local_engine.h
   std::string activations = "auto", kv_cache = "auto";  // see engine/ops.h
   // Of models behind a URL.
+  std::string template_of;              // --template-of: a .gguf or folder; see remote_model.h
   std::string server_profile = "auto";  // see engine/remote/profiles.json
   int max_connections = 64;
   double requests_per_minute = 0, request_timeout_s = 3600;

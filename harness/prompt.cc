@@ -6,7 +6,7 @@
 
 namespace assay {
 
-bool knows_thoughts(const LocalModel& model) {
+bool knows_thoughts(const PromptFormat& model) {
   constexpr const char* kEnd = "</think>";
   return model.tokenizer.chat_template().find(kEnd) != std::string::npos ||
          model.tokenizer.encode(kEnd, true).size() == 1;
@@ -37,7 +37,7 @@ constexpr std::string_view kOpen = "<think>", kClose = "</think>";
 
 }  // namespace
 
-Prompt encode_prompt(const LocalModel& model, std::string text) {
+Prompt encode_prompt(const PromptFormat& model, std::string text) {
   const Tokenizer& tokenizer = model.tokenizer;
   Prompt prompt;
   prompt.text = std::move(text);
@@ -50,7 +50,7 @@ Prompt encode_prompt(const LocalModel& model, std::string text) {
   return prompt;
 }
 
-Result<Prompt> render_chat(const LocalModel& model, std::vector<ChatMessage> messages,
+Result<Prompt> render_chat(const PromptFormat& model, std::vector<ChatMessage> messages,
                            bool continues_last, bool enable_thinking) {
   if (!model.chat_template) {
     return Error{"the model has no chat template; use /v1/completions"};
@@ -79,7 +79,7 @@ Result<Prompt> render_chat(const LocalModel& model, std::vector<ChatMessage> mes
   return prompt;
 }
 
-Result<Prompt> render_prompt(const LocalModel& model, const Suite& suite, const Item& item,
+Result<Prompt> render_prompt(const PromptFormat& model, const Suite& suite, const Item& item,
                              int sample_index, const std::vector<std::string>& history,
                              Thinking thinking) {
   const bool think = suite.think && (thinking == Thinking::kOn ||

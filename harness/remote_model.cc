@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "engine/remote/remote_engine.h"
+#include "harness/base/hash.h"
+#include "harness/base/resources.h"
 #include "harness/base/text.h"
 
 namespace assay {
@@ -50,12 +52,46 @@ class RemoteModel : public ModelUnderTest {
 
   Engine& engine() override { return *engine_; }
 
- private:
+ protected:
   std::string name_;
   ServerProfile profile_;
   bool prefills_;
   OrderedJson servers_;
   std::unique_ptr<RemoteEngine> engine_;
+};
+
+// Prompts are rendered here, by a tokenizer and template that this machine has, and sent as they
+// are.
+class RenderedRemoteModel : public RemoteModel {
+ public:
+  RenderedRemoteModel(std::string name, ServerProfile profile, Thinking thinking,
+                      OrderedJson servers, PromptFormat format,
+                      std::unique_ptr<RemoteEngine> engine)
+      : RemoteModel(std::move(name), std::move(profile), false, std::move(servers),
+                    std::move(engine)),
+        thinking_(thinking),
+        format_(std::move(format)) {}
+
+  OrderedJson identity() const override {
+    return {{"name", name_},
+            {"server_model", name_},
+            {"api", profile_.token_prompts ? "completions of tokens" : "completions of text"},
+            {"server_profile", profile_.name},
+            {"tokenizer_sha256", format_.tokenizer.sha256()},
+            {"template_sha256", sha256_hex(format_.tokenizer.chat_template())},
+            {"think", thinking_ == Thinking::kOff  ? "off"
+                      : thinking_ == Thinking::kOn ? "on"
+                                                   : "auto"}};
+  }
+
+  Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
+                        const std::vector<std::string>& history) const override {
+    return render_prompt(format_, suite, item, sample_index, history, thinking_);
+  }
+
+ private:
+  Thinking thinking_;
+  PromptFormat format_;
 };
 
 struct Address {
@@ -125,6 +161,20 @@ Result<std::unique_ptr<ModelUnderTest>> open_remote_model(const RunOptions& opti
         {{"url", address.url}, {"server", server == found.headers.end() ? "" : server->second}});
   }
   ASSAY_TRY(remote.profile, find_profile(profile));
+  if (!options.template_of.empty()) {
+    std::string path = options.template_of;
+    if (path == "builtin") {
+      ASSAY_TRY(path, find_resource("engine/builtin"));
+    }
+    ASSAY_TRY(PromptFormat format, PromptFormat::open(path));
+    remote.text = true;
+    remote.bos = format.tokenizer.token_text(format.tokenizer.bos());
+    const std::string name = remote.model;
+    const ServerProfile used = remote.profile;
+    ASSAY_TRY(std::unique_ptr<RemoteEngine> engine, RemoteEngine::create(std::move(remote)));
+    return std::unique_ptr<ModelUnderTest>(new RenderedRemoteModel(
+        name, used, thinking, std::move(servers), std::move(format), std::move(engine)));
+  }
   const bool prefills = thinking == Thinking::kOn;
   if (prefills && remote.profile.prefill.empty()) {
     return Error{

@@ -169,6 +169,11 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
       ->multi_option_policy(last);
   add_engine_flags(app, o);
   command
+      ->add_option("--template-of", o.template_of,
+                   "Of a model behind a URL: render prompts here with the tokenizer and chat "
+                   "template of this .gguf or folder, and send them as they are")
+      ->multi_option_policy(last);
+  command
       ->add_option("--server-profile", o.server_profile,
                    "Kind of server behind a URL: auto, openai, deepseek, vllm, sglang, "
                    "llama-server, ollama, other")

@@ -39,6 +39,7 @@ Result<ServerProfile> find_profile(const std::string& name) {
     profile.seed = entry.value("seed", true);
     profile.prefill = entry["prefill"];
     profile.philox = entry.value("philox", false);
+    profile.token_prompts = entry.value("token_prompts", false);
     profile.samplers = entry.value("samplers", std::vector<std::string>());
     if (profile.name == name) return profile;
     names.push_back(profile.name);
@@ -68,13 +69,11 @@ std::string guess_profile(const Json& models, const std::map<std::string, std::s
   return "other";
 }
 
-std::string chat_body(const ServerProfile& profile, const std::string& model,
-                      const Request& request, uint32_t seed) {
+namespace {
+
+void add_sampling(const ServerProfile& profile, const Request& request, uint32_t seed,
+                  OrderedJson& body) {
   const SamplingParams& sampling = *request.sampling;
-  const bool continues_last = request.prompt->opens_thought;
-  OrderedJson body = {{"model", model}};
-  body["messages"] = OrderedJson::parse(request.prompt->text, nullptr, false);
-  body[profile.max_tokens] = sampling.max_tokens;
   body["temperature"] = sampling.temperature;
   body["top_p"] = sampling.top_p;
   if (profile.top_k && sampling.top_k > 0) body["top_k"] = sampling.top_k;
@@ -83,26 +82,55 @@ std::string chat_body(const ServerProfile& profile, const std::string& model,
   if (profile.philox) {
     body["philox"] = {{"key", {request.key[0], request.key[1]}},
                       {"sample_index", request.id.sample_index}};
-    body["chat_template_kwargs"] = {{"enable_thinking", continues_last}};
   } else if (profile.seed) {
     body["seed"] = seed;
   }
   if (!profile.samplers.empty()) body["samplers"] = profile.samplers;
   if (!sampling.stop.empty()) body["stop"] = sampling.stop;
+  body["stream"] = false;
+}
+
+}  // namespace
+
+std::string chat_body(const ServerProfile& profile, const std::string& model,
+                      const Request& request, uint32_t seed) {
+  const bool continues_last = request.prompt->opens_thought;
+  OrderedJson body = {{"model", model}};
+  body["messages"] = OrderedJson::parse(request.prompt->text, nullptr, false);
+  body[profile.max_tokens] = request.sampling->max_tokens;
+  if (profile.philox) body["chat_template_kwargs"] = {{"enable_thinking", continues_last}};
   if (continues_last && profile.prefill == "continue_final_message") {
     body["continue_final_message"] = true;
     body["add_generation_prompt"] = false;
   }
-  body["stream"] = false;
+  add_sampling(profile, request, seed, body);
   return dump_json(body);
 }
 
-Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought) {
-  const auto parsed = parse_json(body, "answer");
-  const Json json = parsed.ok() ? *parsed : Json();
+std::string text_body(const ServerProfile& profile, const std::string& model,
+                      const Request& request, const std::string& bos, uint32_t seed) {
+  const Prompt& prompt = *request.prompt;
+  OrderedJson body = {{"model", model}};
+  if (profile.token_prompts) {
+    body["prompt"] = prompt.token_ids;
+  } else {
+    const bool begins = !bos.empty() && prompt.text.starts_with(bos);
+    body["prompt"] = begins ? prompt.text.substr(bos.size()) : prompt.text;
+  }
+  body["max_tokens"] = request.sampling->max_tokens;
+  add_sampling(profile, request, seed, body);
+  return dump_json(body);
+}
+
+namespace {
+
+// The first choice of a reply, and what its end and its usage say.
+Result<Json> first_choice(const std::string& body, ChatReply& reply) {
   const auto wrong = [&](const std::string& what) {
     return Error{fmt::format("{}: {}", what, quote_for_message(body.substr(0, 200)))};
   };
+  const auto parsed = parse_json(body, "answer");
+  const Json json = parsed.ok() ? *parsed : Json();
   if (!json.is_object()) return wrong("the answer is no JSON object");
   const auto choices = json.find("choices");
   if (choices == json.end() || !choices->is_array() || choices->empty() ||
@@ -110,20 +138,7 @@ Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought) 
     return wrong("the answer has no choices");
   }
   const Json& choice = (*choices)[0];
-  const auto message = choice.find("message");
-  if (message == choice.end() || !message->is_object()) return wrong("the answer has no message");
-  ChatReply reply;
-  reply.text = text_of(*message, "content");
-  std::string thought = text_of(*message, "reasoning_content");
-  if (thought.empty()) thought = text_of(*message, "reasoning");
-  const bool closed = reply.text.find("</think>") != std::string::npos;
   const std::string reason = text_of(choice, "finish_reason");
-  if (!thought.empty() && !closed) {
-    // A thought without an answer behind it was cut.
-    const bool cut = reason == "length" && reply.text.empty();
-    reply.text =
-        (opens_thought ? "" : "<think>\n") + thought + (cut ? "" : "\n</think>\n\n") + reply.text;
-  }
   if (reason == "length") {
     reply.finish_reason = FinishReason::kLength;
   } else if (reason != "stop" && reason != "eos" && !reason.empty()) {
@@ -134,6 +149,38 @@ Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought) 
     reply.completion_tokens = count_of(*usage, "completion_tokens");
   }
   reply.fingerprint = text_of(json, "system_fingerprint");
+  return choice;
+}
+
+}  // namespace
+
+Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought) {
+  ChatReply reply;
+  ASSAY_TRY(const Json choice, first_choice(body, reply));
+  const auto message = choice.find("message");
+  if (message == choice.end() || !message->is_object()) {
+    return Error{"the answer has no message: " + quote_for_message(body.substr(0, 200))};
+  }
+  reply.text = text_of(*message, "content");
+  std::string thought = text_of(*message, "reasoning_content");
+  if (thought.empty()) thought = text_of(*message, "reasoning");
+  const bool closed = reply.text.find("</think>") != std::string::npos;
+  if (!thought.empty() && !closed) {
+    // A thought without an answer behind it was cut.
+    const bool cut = reply.finish_reason == FinishReason::kLength && reply.text.empty();
+    reply.text =
+        (opens_thought ? "" : "<think>\n") + thought + (cut ? "" : "\n</think>\n\n") + reply.text;
+  }
+  return reply;
+}
+
+Result<ChatReply> parse_text_reply(const std::string& body) {
+  ChatReply reply;
+  ASSAY_TRY(const Json choice, first_choice(body, reply));
+  if (!choice.contains("text") || !choice["text"].is_string()) {
+    return Error{"the answer has no text: " + quote_for_message(body.substr(0, 200))};
+  }
+  reply.text = text_of(choice, "text");
   return reply;
 }
 

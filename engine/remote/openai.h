@@ -22,6 +22,8 @@ struct ServerProfile {
   std::string prefill;
   std::vector<std::string> samplers;  // their order, where the server would have another
   bool philox = false;  // takes the sample's stream of random numbers, and gives the same tokens
+  // Whether a prompt of completions can be token ids. A text gets its BOS from the server.
+  bool token_prompts = false;
 };
 
 Result<ServerProfile> find_profile(const std::string& name);
@@ -34,6 +36,11 @@ std::string guess_profile(const Json& models, const std::map<std::string, std::s
 std::string chat_body(const ServerProfile& profile, const std::string& model,
                       const Request& request, uint32_t seed);
 
+// The same for completions: the request's prompt is sent as tokens, or as text without the BOS that
+// the server adds.
+std::string text_body(const ServerProfile& profile, const std::string& model,
+                      const Request& request, const std::string& bos, uint32_t seed);
+
 struct ChatReply {
   std::string text;  // with the thought between <think> and </think>
   FinishReason finish_reason = FinishReason::kStop;
@@ -43,6 +50,8 @@ struct ChatReply {
 
 // Anything but a well-formed reply is an error. `opens_thought`: the prompt ended inside <think>.
 Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought);
+
+Result<ChatReply> parse_text_reply(const std::string& body);
 
 // What a server says of an error, on one line.
 std::string error_message(const std::string& body);

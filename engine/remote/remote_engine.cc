@@ -102,9 +102,11 @@ std::optional<size_t> RemoteEngine::free_server(double now_s) const {
 
 void RemoteEngine::send(HttpClient& client, uint64_t id, Pending& pending, size_t server) {
   HttpRequest http;
-  http.url = options_.urls[server] + "/chat/completions";
-  http.body =
-      chat_body(options_.profile, options_.model, pending.request, seed_of(pending.request));
+  const uint32_t seed = seed_of(pending.request);
+  http.url = options_.urls[server] + (options_.text ? "/completions" : "/chat/completions");
+  http.body = options_.text
+                  ? text_body(options_.profile, options_.model, pending.request, options_.bos, seed)
+                  : chat_body(options_.profile, options_.model, pending.request, seed);
   http.headers = {"Content-Type: application/json", "Expect:"};
   if (!options_.api_key.empty()) {
     http.headers.push_back("Authorization: Bearer " + options_.api_key);
@@ -166,7 +168,8 @@ Result<std::optional<Completion>> RemoteEngine::finish(Pending& pending,
                              error_message(response.body))};
   }
   const bool opens = pending.request.prompt->opens_thought;
-  auto reply = parse_chat_reply(response.body, opens);
+  auto reply =
+      options_.text ? parse_text_reply(response.body) : parse_chat_reply(response.body, opens);
   if (!reply.ok()) return again(reply.error().message, 0);
   server.failures = 0;
   server.limit = std::min<double>(options_.max_connections, server.limit + 1);

@@ -18,6 +18,8 @@ struct RemoteOptions {
   std::string model;              // as the server names it
   std::string api_key;            // empty: none
   ServerProfile profile;
+  bool text = false;               // completions: prompts are texts and tokens, not messages
+  std::string bos;                 // that prompts may begin with, where they are sent as texts
   int max_connections = 64;        // requests in flight, all servers together
   double requests_per_minute = 0;  // 0: no limit
   double timeout_s = 3600;         // of a request
@@ -35,11 +37,11 @@ struct ServerModels {
 };
 Result<ServerModels> fetch_models(const std::string& url, const std::string& api_key);
 
-// A prompt's text is its messages as JSON. A request that fails in a way that may pass (429, 408,
-// 5xx, no connection, a reset, a time-out, an answer that cannot be read) is sent again, after
-// Retry-After or a growing delay, to whichever server has room; the number of requests in flight
-// halves when a server says that it has too many and grows again by one for each answer. What will
-// not pass ends the run. A sample is delivered once, whatever came before.
+// A prompt's text is its messages as JSON, but for completions. A request that fails in a way that
+// may pass (429, 408, 5xx, no connection, a reset, a time-out, an answer that cannot be read) is
+// sent again, after Retry-After or a growing delay, to whichever server has room; the number of
+// requests in flight halves when a server says that it has too many and grows again by one for each
+// answer. What will not pass ends the run. A sample is delivered once, whatever came before.
 class RemoteEngine : public Engine {
  public:
   static Result<std::unique_ptr<RemoteEngine>> create(RemoteOptions options);

@@ -140,19 +140,13 @@ Result<Device> open_device(const LocalEngineOptions& options, const ModelConfig&
 Result<std::unique_ptr<LocalModel>> LocalModel::open(const std::string& path) {
   auto model = std::make_unique<LocalModel>();
   ASSAY_TRY(model->files, ModelFiles::open(path));
-  if (model->files.gguf) {
-    ASSAY_TRY(model->tokenizer, Tokenizer::from_gguf(*model->files.gguf));
-  } else {
-    ASSAY_TRY(model->tokenizer, Tokenizer::from_folder(path));
-  }
+  ASSAY_TRY(static_cast<PromptFormat&>(*model),
+            PromptFormat::of(model->files.gguf ? &*model->files.gguf : nullptr, path));
   if (model->tokenizer.size() > model->files.config.vocab_size) {
     return Error{
         fmt::format("{}: the tokenizer has {} tokens, the model only {}; they do not "
                     "belong together",
                     path, model->tokenizer.size(), model->files.config.vocab_size)};
-  }
-  if (!model->tokenizer.chat_template().empty()) {
-    ASSAY_TRY(model->chat_template, ChatTemplate::parse(model->tokenizer.chat_template(), path));
   }
   return model;
 }

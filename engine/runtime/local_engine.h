@@ -9,17 +9,14 @@
 #include "engine/model/shard.h"
 #include "engine/model/weights.h"
 #include "engine/runtime/scheduler.h"
-#include "engine/tokenizer/chat_template.h"
-#include "engine/tokenizer/tokenizer.h"
+#include "engine/tokenizer/prompt_format.h"
 #include "harness/base/result.h"
 
 namespace assay {
 
 // A model with its tokenizer and chat template. Weights stay in the mapped file.
-struct LocalModel {
+struct LocalModel : PromptFormat {
   ModelFiles files;
-  Tokenizer tokenizer;
-  std::optional<ChatTemplate> chat_template;  // none for a base model
 
   static Result<std::unique_ptr<LocalModel>> open(const std::string& path);
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/runtime/local_engine.h"
 #include "harness/base/file.h"
 #include "harness/base/resources.h"
 #include "tests/support.h"

@@ -43,6 +43,28 @@ TEST(Serve, ARunThroughTheServerHasTheSamplesOfARunWithoutIt) {
   EXPECT_EQ(texts_of(folder / "served"), local);
 }
 
+TEST(Serve, PromptsThatAreRenderedHereNeedNoFlagsToBeTheSame) {
+  const ServeProcess server;
+  const testing::TemporaryFolder folder;
+  const std::string flags = " --tasks arithmetic:3 --limit 10 --seed 4 -o ";
+  ASSERT_EQ(run_program("run --model builtin" + flags + (folder / "local")).exit_code, 0);
+  const std::string remote = "run --model " + server.url() + " --template-of builtin";
+  const auto served = run_program(remote + flags + (folder / "served"));
+  ASSERT_EQ(served.exit_code, 0) << served.err;
+  EXPECT_EQ(texts_of(folder / "served"), texts_of(folder / "local"));
+  const Json manifest =
+      testing::load_json(folder / "served/results.json")["manifest"]["identity"]["model"];
+  EXPECT_EQ(manifest["api"], "completions of tokens");
+  // A server that takes texts alone adds BOS itself; the built-in model has none.
+  const auto texts = run_program(remote + " --server-profile other" + flags + (folder / "texts"));
+  EXPECT_EQ(texts.exit_code, 0) << texts.err;
+  EXPECT_EQ(texts_of(folder / "texts").size(), 30u);
+  EXPECT_EQ(run_program("run --model " + server.url() + " --template-of " + (folder / "none") +
+                        flags + (folder / "x"))
+                .exit_code,
+            2);
+}
+
 TEST(Serve, AStreamSaysWhatTheWholeAnswerDoes) {
   const ServeProcess server;
   const std::string ask =
@@ -136,20 +158,23 @@ TEST(Serve, WhatCannotBeAnsweredIsSaidAndTheServerGoesOn) {
 
 TEST(Serve, AClientThatGoesAwayFreesItsSlots) {
   const ServeProcess server({"--batch-size", "4"});
-  // 64 samples that nothing ends before 1,000 tokens.
+  // Samples for many seconds.
   for (const bool stream : {false, true}) {
     const double cancelled = server.metric("cancelled_requests_total");
     const std::string body =
-        std::string(R"({"prompt": [[5, 6, 7]], "n": 64, "temperature": 30, "max_tokens": 1000)") +
+        std::string(R"({"prompt": [[5, 6, 7]], "n": 1024, "temperature": 30, "max_tokens": 1000)") +
         (stream ? R"(, "stream": true})" : "}");
     const int socket = server.connect();
     const std::string bytes = ServeProcess::request(kText, body);
     ASSERT_EQ(::send(socket, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
     double active = 0;
-    for (int i = 0; i < 500 && active < 1; ++i) active = server.metric("active_sequences");
+    for (int i = 0; i < 1000 && active < 1; ++i) {
+      active = server.metric("active_sequences");
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     EXPECT_GE(active, 1);
     close(socket);
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < 1000; ++i) {
       if (server.metric("active_sequences") == 0 && server.metric("waiting_samples") == 0 &&
           server.metric("cancelled_requests_total") > cancelled) {
         break;

@@ -130,6 +130,7 @@ TEST_F(Merge, WhatIsOfAnotherRunIsRefused) {
 // A real Slurm with three nodes on this machine: ten shards, two of them killed on the way, one run
 // twice, and the merging as a job that waits for them; then one job with a task a shard.
 TEST(Slurm, TenShardsOfWhichTwoWereKilledMergeToTheSingleRun) {
+  if (!testing::kOptimized) GTEST_SKIP() << "as slow as the build, and about processes, not memory";
   const std::string there =
       "for p in slurmctld slurmd munged sbatch; do command -v $p > /dev/null || exit 1; done";
   if (std::system(there.c_str()) != 0) {

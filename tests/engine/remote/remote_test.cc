@@ -147,6 +147,35 @@ TEST(ChatProtocol, BodiesSayWhatTheServerUnderstands) {
   EXPECT_EQ(body_of("other")["messages"][0]["content"], "é");
 }
 
+TEST(ChatProtocol, RenderedPromptsGoAsTokensOrAsTextWithoutBos) {
+  auto sampling = std::make_shared<SamplingParams>();
+  auto prompt = std::make_shared<Prompt>();
+  prompt->text = "<s>Hello<think>\n";
+  prompt->token_ids = {1, 7, 9};
+  const Request request{{"suite", "item", 3}, prompt, sampling, {1, 2}, nullptr};
+  const auto body_of = [&](const char* name) {
+    const auto profile = find_profile(name);
+    EXPECT_TRUE(profile.ok());
+    return Json::parse(text_body(*profile, "m", request, "<s>", 7));
+  };
+  EXPECT_EQ(body_of("vllm")["prompt"].dump(), "[1,7,9]");
+  EXPECT_EQ(body_of("other")["prompt"], "Hello<think>\n");
+  EXPECT_EQ(body_of("openai")["max_tokens"], 32768);
+  EXPECT_FALSE(body_of("vllm").contains("messages"));
+  const auto reply = parse_text_reply(
+      R"({"choices":[{"text":"a</think>b","finish_reason":"length"}],"usage":{"prompt_tokens":3,)"
+      R"("completion_tokens":4}})");
+  ASSERT_OK(reply);
+  EXPECT_EQ(reply->text, "a</think>b");
+  EXPECT_EQ(reply->finish_reason, FinishReason::kLength);
+  EXPECT_EQ(reply->completion_tokens, 4);
+  for (const char* wrong :
+       {R"({"choices":[{"finish_reason":"stop"}]})", R"({"choices":[{"text":3}]})", "[]", "",
+        R"({"choices":[{"text":"a","finish_reason":"tool"}]})"}) {
+    EXPECT_FALSE(parse_text_reply(wrong).ok()) << wrong;
+  }
+}
+
 TEST(ChatProtocol, RepliesOfManyFormsAreReadAndOthersAreErrors) {
   const auto text_of = [](const std::string& message, const std::string& reason, bool opens) {
     const auto reply = parse_chat_reply(
