@@ -84,6 +84,20 @@ TEST_F(Remote, AServerThatDiesLeavesItsWorkToTheOther) {
   EXPECT_EQ(exported("two"), exported("one"));
 }
 
+TEST_F(Remote, AServerThatVanishesFromTheNetworkIsWaitedFor) {
+  if (std::system("unshare -Urn ip link set lo up > /dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "no network namespaces here (unshare, ip)";
+  }
+  const std::string command =
+      "unshare -Urn '" + testing::tests_path("engine/remote/vanishing_server.sh") + "' '" +
+      testing::program() + "' '" + testing::tests_path("engine/remote/fault_server.py") + "' '" +
+      folder_.path() + "' > '" + (folder_ / "out") + "' 2>&1";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+  const auto out = read_file(folder_ / "out");
+  ASSERT_OK(out);
+  EXPECT_TRUE(out->ends_with("same\n")) << *out;
+}
+
 TEST_F(Remote, WhatWillNotPassEndsTheRunAndIsSaid) {
   const FaultServer server(folder_, "server", "bad");
   const auto refused = run(server.url(), "refused");
