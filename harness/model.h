@@ -27,6 +27,8 @@ class ModelUnderTest {
   // `history`: what was said before, user and assistant in turns.
   virtual Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
                                 const std::vector<std::string>& history) const = 0;
+  // What was learned while sampling, such as a server's fingerprint; part of the environment.
+  virtual OrderedJson learned() const { return OrderedJson::object(); }
   virtual Engine& engine() = 0;
   // The in-tree engine, if it is one.
   virtual LocalEngine* local_engine() { return nullptr; }

@@ -39,6 +39,8 @@ struct RunOptions {
   std::string template_of;              // --template-of: a .gguf or folder; see remote_model.h
   std::string server_profile = "auto";  // see engine/remote/profiles.json
   int max_connections = 64;
+  bool stream = false;
+  int samples_per_request = 1;
   double requests_per_minute = 0, request_timeout_s = 3600;
   bool dry_run = false;
   std::string shard = "auto";  // see harness/shard.h

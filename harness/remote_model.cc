@@ -32,6 +32,10 @@ class RemoteModel : public ModelUnderTest {
             {"think", prefills_ ? "prefill" : "server"}};
   }
   OrderedJson facts() const override { return {{"servers", servers_}}; }
+  OrderedJson learned() const override {
+    if (engine_->fingerprint().empty()) return OrderedJson::object();
+    return {{"system_fingerprint", engine_->fingerprint()}};
+  }
 
   // The text is the messages as JSON: the server has the template.
   Result<Prompt> prompt(const Suite& suite, const Item& item, int sample_index,
@@ -140,6 +144,12 @@ Result<std::unique_ptr<ModelUnderTest>> open_remote_model(const RunOptions& opti
   remote.max_connections = options.max_connections;
   remote.requests_per_minute = options.requests_per_minute;
   remote.timeout_s = options.request_timeout_s;
+  remote.stream = options.stream;
+  remote.samples_per_request = options.samples_per_request;
+  if (options.samples_per_request < 1 || options.samples_per_request > 1024) {
+    return Error{fmt::format("--samples-per-request {}: must be from 1 to 1024",
+                             options.samples_per_request)};
+  }
   OrderedJson servers = OrderedJson::array();
   std::string profile = options.server_profile;
   for (const std::string& part : split(options.model, ',')) {

@@ -24,7 +24,12 @@ Status generate(const RunOptions& options, PreparedRun& run, RunStore& store,
                 const std::set<SampleId>* wanted) {
   ASSAY_TRY_STATUS(sample_all(options, run.tasks, run.prompts, *run.model, store, wanted));
   if (stop_requested()) return {};
-  return sample_follow_ups(options, run.tasks, *run.model, store, wanted);
+  ASSAY_TRY_STATUS(sample_follow_ups(options, run.tasks, *run.model, store, wanted));
+  const OrderedJson learned = run.model->learned();
+  if (learned.empty()) return {};
+  ASSAY_TRY(auto manifest, store.manifest());
+  (*manifest)["environment"]["learned"] = learned;
+  return store.set_manifest(*manifest);
 }
 
 // A shard's samples, in a folder beside those of the others.

@@ -189,6 +189,14 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
                    "Most requests a minute that servers get; 0: no limit")
       ->capture_default_str()
       ->multi_option_policy(last);
+  command->add_flag("--stream", o.stream,
+                    "Have servers send answers as they are made, so that no connection idles and "
+                    "one over its limit is cut off");
+  command
+      ->add_option("--samples-per-request", o.samples_per_request,
+                   "Samples of a question that a server is asked for together, where it can")
+      ->capture_default_str()
+      ->multi_option_policy(last);
   command->add_option("--request-timeout", o.request_timeout_s, "Seconds that a request may take")
       ->capture_default_str()
       ->multi_option_policy(last);

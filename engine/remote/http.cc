@@ -28,9 +28,15 @@ struct Transfer {
 };
 
 size_t take_body(char* data, size_t size, size_t count, void* user) {
-  std::string& body = static_cast<Transfer*>(user)->response.body;
+  Transfer& transfer = *static_cast<Transfer*>(user);
+  std::string& body = transfer.response.body;
   if (body.size() + size * count > kMaxBodyBytes) return 0;
   body.append(data, size * count);
+  const auto& on_data = transfer.request.on_data;
+  if (on_data && !on_data(std::string_view(data, size * count))) {
+    transfer.response.ended_here = true;
+    return 0;
+  }
   return size * count;
 }
 
@@ -121,7 +127,7 @@ std::vector<std::pair<uint64_t, HttpResponse>> HttpClient::poll(double wait_s) {
     const auto found = state_->transfers.find(easy);
     Transfer& transfer = *found->second;
     HttpResponse response = std::move(transfer.response);
-    if (result == CURLE_OK) {
+    if (result == CURLE_OK || response.ended_here) {
       long status = 0;
       curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
       response.status = static_cast<int>(status);

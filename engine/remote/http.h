@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,12 +19,15 @@ struct HttpRequest {
   std::string body;                  // empty: GET, else POST
   std::vector<std::string> headers;  // "Name: value"
   double timeout_s = 60;
+  // Sees the body's bytes as they come; false ends the transfer, which then counts as complete.
+  std::function<bool(std::string_view)> on_data = {};
 };
 
 struct HttpResponse {
   int status = 0;  // 0: there is no answer, see `error`
   std::string body, error;
   std::map<std::string, std::string> headers;  // names in lower case
+  bool ended_here = false;                     // by on_data
 };
 
 // Not thread-safe. Connections are kept and used again; HTTP/2 where a server over TLS offers it.

@@ -24,6 +24,7 @@ struct ServerProfile {
   bool philox = false;  // takes the sample's stream of random numbers, and gives the same tokens
   // Whether a prompt of completions can be token ids. A text gets its BOS from the server.
   bool token_prompts = false;
+  bool n = false;  // whether one request can ask for several samples
 };
 
 Result<ServerProfile> find_profile(const std::string& name);
@@ -31,27 +32,37 @@ Result<ServerProfile> find_profile(const std::string& name);
 std::string guess_profile(const Json& models, const std::map<std::string, std::string>& headers,
                           const std::string& url);
 
-// A request's prompt has the messages as its text: [{"role", "content"}, …]. `seed`: what servers
-// with a generator of their own get.
-std::string chat_body(const ServerProfile& profile, const std::string& model,
-                      const Request& request, uint32_t seed);
+// How a request is put to a server.
+struct BodyOptions {
+  bool text = false;    // completions: the prompt as tokens, or as text without BOS; else messages
+  std::string bos;      // that the server adds
+  bool stream = false;  // the answer comes as server-sent events
+  int n = 1;            // samples, from the request's on
+  uint32_t seed = 0;    // what servers with a generator of their own get
+};
 
-// The same for completions: the request's prompt is sent as tokens, or as text without the BOS that
-// the server adds.
-std::string text_body(const ServerProfile& profile, const std::string& model,
-                      const Request& request, const std::string& bos, uint32_t seed);
+// A chat request's prompt has the messages as its text: [{"role", "content"}, …].
+std::string request_body(const ServerProfile& profile, const std::string& model,
+                         const Request& request, const BodyOptions& options);
 
-struct ChatReply {
+struct ServerReply {
   std::string text;  // with the thought between <think> and </think>
   FinishReason finish_reason = FinishReason::kStop;
   int prompt_tokens = 0, completion_tokens = 0;  // as the server counts them; 0: not said
   std::string fingerprint;
 };
 
-// Anything but a well-formed reply is an error. `opens_thought`: the prompt ended inside <think>.
-Result<ChatReply> parse_chat_reply(const std::string& body, bool opens_thought);
+struct ReplyForm {
+  bool text = false;           // of completions
+  bool opens_thought = false;  // the prompt ended inside <think>
+};
 
-Result<ChatReply> parse_text_reply(const std::string& body);
+// The choices of a whole answer, in order; its tokens are shared among them by their length.
+// Anything but a well-formed reply is an error.
+Result<std::vector<ServerReply>> parse_replies(const std::string& body, const ReplyForm& form);
+// The one choice of a stream of server-sent events. `cut`: it was ended here, for its length; else
+// a stream that does not say how it ended is an error.
+Result<ServerReply> parse_stream(const std::string& events, const ReplyForm& form, bool cut);
 
 // What a server says of an error, on one line.
 std::string error_message(const std::string& body);

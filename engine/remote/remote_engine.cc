@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <utility>
 
 #include "harness/base/clock.h"
 #include "harness/base/text.h"
@@ -102,11 +103,25 @@ std::optional<size_t> RemoteEngine::free_server(double now_s) const {
 
 void RemoteEngine::send(HttpClient& client, uint64_t id, Pending& pending, size_t server) {
   HttpRequest http;
-  const uint32_t seed = seed_of(pending.request);
+  const Request& first = pending.requests.front();
+  BodyOptions body;
+  body.text = options_.text;
+  body.bos = options_.bos;
+  body.stream = options_.stream;
+  body.n = static_cast<int>(pending.requests.size());
+  body.seed = seed_of(first);
   http.url = options_.urls[server] + (options_.text ? "/completions" : "/chat/completions");
-  http.body = options_.text
-                  ? text_body(options_.profile, options_.model, pending.request, options_.bos, seed)
-                  : chat_body(options_.profile, options_.model, pending.request, seed);
+  http.body = request_body(options_.profile, options_.model, first, body);
+  if (options_.stream) {
+    // An event is a token or more. A server that does not keep the limit is cut off.
+    http.on_data = [events = 0,
+                    most = first.sampling->max_tokens + 64](std::string_view bytes) mutable {
+      for (size_t at = 0; (at = bytes.find("data:", at)) != std::string_view::npos; at += 5) {
+        ++events;
+      }
+      return events <= most;
+    };
+  }
   http.headers = {"Content-Type: application/json", "Expect:"};
   if (!options_.api_key.empty()) {
     http.headers.push_back("Authorization: Bearer " + options_.api_key);
@@ -123,27 +138,26 @@ Status RemoteEngine::delay(Pending& pending, const std::string& why, double wait
     return Error{
         fmt::format("{}: after {} attempts at {} {} #{}: {}; what was finished is stored, run "
                     "the same command again to go on",
-                    options_.urls[pending.server], pending.attempts, pending.request.id.suite,
-                    pending.request.id.item_id, pending.request.id.sample_index, why)};
+                    options_.urls[pending.server], pending.attempts, pending.requests[0].id.suite,
+                    pending.requests[0].id.item_id, pending.requests[0].id.sample_index, why)};
   }
   const double grown =
       std::min(kLongestDelay, options_.first_delay_s * std::pow(2, pending.attempts - 1));
   // Spread, so that what failed together does not come back together.
-  const double u = philox_uniform({static_cast<uint32_t>(pending.request.id.sample_index),
+  const double u = philox_uniform({static_cast<uint32_t>(pending.requests[0].id.sample_index),
                                    static_cast<uint32_t>(pending.attempts), 0, 5},
-                                  pending.request.key);
+                                  pending.requests[0].key);
   pending.not_before_s = now_s + std::max(wait_s, grown * (0.5 + u));
   return {};
 }
 
-Result<std::optional<Completion>> RemoteEngine::finish(Pending& pending,
-                                                       const HttpResponse& response, double now_s) {
+Result<std::vector<Completion>> RemoteEngine::finish(Pending& pending, const HttpResponse& response,
+                                                     double now_s) {
   Server& server = servers_[pending.server];
   --server.in_flight;
-  const auto again = [&](const std::string& why,
-                         double wait_s) -> Result<std::optional<Completion>> {
+  const auto again = [&](const std::string& why, double wait_s) -> Result<std::vector<Completion>> {
     ASSAY_TRY_STATUS(delay(pending, why, wait_s, now_s));
-    return std::optional<Completion>();
+    return std::vector<Completion>();
   };
   if (response.status == 0) {
     // Others can have the work meanwhile. What was in flight together fails together, and counts
@@ -167,36 +181,72 @@ Result<std::optional<Completion>> RemoteEngine::finish(Pending& pending,
     return Error{fmt::format("{}: {} {}", options_.urls[pending.server], response.status,
                              error_message(response.body))};
   }
-  const bool opens = pending.request.prompt->opens_thought;
-  auto reply =
-      options_.text ? parse_text_reply(response.body) : parse_chat_reply(response.body, opens);
-  if (!reply.ok()) return again(reply.error().message, 0);
+  const ReplyForm form{options_.text, pending.requests[0].prompt->opens_thought};
+  std::vector<ServerReply> replies;
+  if (options_.stream) {
+    auto reply = parse_stream(response.body, form, response.ended_here);
+    if (!reply.ok()) return again(reply.error().message, 0);
+    replies.push_back(std::move(reply).value());
+  } else {
+    auto parsed = parse_replies(response.body, form);
+    if (!parsed.ok()) return again(parsed.error().message, 0);
+    replies = std::move(parsed).value();
+  }
   server.failures = 0;
   server.limit = std::min<double>(options_.max_connections, server.limit + 1);
-  if (!reply->fingerprint.empty()) fingerprint_ = reply->fingerprint;
+  if (!replies[0].fingerprint.empty()) fingerprint_ = replies[0].fingerprint;
+  std::vector<Completion> completions;
+  for (size_t i = 0; i < std::min(replies.size(), pending.requests.size()); ++i) {
+    completions.push_back(completion_of(pending.requests[i], std::move(replies[i])));
+  }
+  return completions;
+}
+
+Completion RemoteEngine::completion_of(const Request& request, ServerReply reply) const {
   Completion completion;
-  completion.id = pending.request.id;
-  completion.text = std::move(reply->text);
-  completion.finish_reason = reply->finish_reason;
-  completion.prompt_tokens = reply->prompt_tokens;
-  completion.counted_tokens = reply->completion_tokens;
-  completion.opens_thought = opens;
+  completion.id = request.id;
+  completion.text = std::move(reply.text);
+  completion.finish_reason = reply.finish_reason;
+  completion.prompt_tokens = reply.prompt_tokens;
+  completion.counted_tokens = reply.completion_tokens;
+  completion.opens_thought = request.prompt->opens_thought;
   // By its share of the characters: the server's tokens are not known.
   const size_t end = completion.text.rfind("</think>");
-  const bool thought = opens || completion.text.find("<think>") != std::string::npos;
+  const bool thought =
+      completion.opens_thought || completion.text.find("<think>") != std::string::npos;
   if (thought && !completion.text.empty()) {
     const size_t length = end == std::string::npos ? completion.text.size() : end + 8;
     completion.thought_tokens = static_cast<int>(
         std::lround(static_cast<double>(completion.counted_tokens) * static_cast<double>(length) /
                     static_cast<double>(completion.text.size())));
   }
-  return std::optional<Completion>(std::move(completion));
+  return completion;
+}
+
+std::optional<RemoteEngine::Pending> RemoteEngine::take(RequestSource& source) {
+  std::optional<Request> next = ahead_ ? std::exchange(ahead_, std::nullopt) : source.next();
+  if (!next) return std::nullopt;
+  Pending pending;
+  pending.requests.push_back(std::move(*next));
+  const int most = options_.stream || !options_.profile.n ? 1 : options_.samples_per_request;
+  while (static_cast<int>(pending.requests.size()) < most) {
+    ahead_ = source.next();
+    const Request& last = pending.requests.back();
+    const bool follows = ahead_ && ahead_->prompt == last.prompt &&
+                         ahead_->sampling == last.sampling && ahead_->key == last.key &&
+                         ahead_->id.sample_index == last.id.sample_index + 1;
+    if (!follows) break;
+    pending.requests.push_back(std::move(*ahead_));
+    ahead_.reset();
+  }
+  return pending;
 }
 
 Status RemoteEngine::generate(RequestSource& source, CompletionSink& sink,
                               const std::atomic<bool>& stop) {
   ASSAY_TRY(HttpClient client, HttpClient::create(options_.max_connections));
   for (Server& server : servers_) server.in_flight = 0;
+  ahead_.reset();
   std::map<uint64_t, Pending> in_flight;
   std::deque<Pending> waiting;
   uint64_t next_id = 0;
@@ -216,12 +266,12 @@ Status RemoteEngine::generate(RequestSource& source, CompletionSink& sink,
       } else {
         // What failed is finished first: it is bounded by what is in flight.
         if (!more || waiting.size() >= static_cast<size_t>(options_.max_connections)) break;
-        std::optional<Request> request = source.next();
-        if (!request) {
+        std::optional<Pending> taken = take(source);
+        if (!taken) {
           more = false;
           break;
         }
-        pending.request = std::move(*request);
+        pending = std::move(*taken);
       }
       Pending& kept = in_flight[next_id] = std::move(pending);
       send(client, next_id++, kept, *server);
@@ -236,15 +286,19 @@ Status RemoteEngine::generate(RequestSource& source, CompletionSink& sink,
       Pending pending = std::move(found->second);
       in_flight.erase(found);
       now_s = monotonic_s();
-      ASSAY_TRY(std::optional<Completion> completion, finish(pending, response, now_s));
-      if (!completion) {
+      ASSAY_TRY(std::vector<Completion> completions, finish(pending, response, now_s));
+      if (completions.size() < pending.requests.size()) {
+        pending.requests.erase(
+            pending.requests.begin(),
+            pending.requests.begin() + static_cast<std::ptrdiff_t>(completions.size()));
         waiting.push_back(std::move(pending));
-        continue;
       }
-      ++stats_.steps;
-      stats_.generated_tokens += static_cast<uint64_t>(completion->counted_tokens);
-      stats_.prefill_tokens += static_cast<uint64_t>(completion->prompt_tokens);
-      ASSAY_TRY_STATUS(sink.accept(std::move(*completion)));
+      for (Completion& completion : completions) {
+        ++stats_.steps;
+        stats_.generated_tokens += static_cast<uint64_t>(completion.counted_tokens);
+        stats_.prefill_tokens += static_cast<uint64_t>(completion.prompt_tokens);
+        ASSAY_TRY_STATUS(sink.accept(std::move(completion)));
+      }
     }
   }
   stats_.active_sequences = 0;

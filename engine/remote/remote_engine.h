@@ -23,8 +23,10 @@ struct RemoteOptions {
   int max_connections = 64;        // requests in flight, all servers together
   double requests_per_minute = 0;  // 0: no limit
   double timeout_s = 3600;         // of a request
-  int max_attempts = 12;           // of a request, after which the run ends
-  double first_delay_s = 0.5;      // before the second attempt; doubles, up to a minute
+  bool stream = false;          // answers come as they are made, and are watched for their length
+  int samples_per_request = 1;  // of one question, where the server takes "n"; not with streams
+  int max_attempts = 12;        // of a request, after which the run ends
+  double first_delay_s = 0.5;   // before the second attempt; doubles, up to a minute
 };
 
 // The key that a server gets: ASSAY_API_KEY, else OPENAI_API_KEY of the environment; never stored.
@@ -54,7 +56,7 @@ class RemoteEngine : public Engine {
 
  private:
   struct Pending {
-    Request request;
+    std::vector<Request> requests;  // of one prompt, with sample indices one after the other
     int attempts = 0;
     double not_before_s = 0;
     size_t server = 0;
@@ -69,15 +71,20 @@ class RemoteEngine : public Engine {
   // The server with the most room; none has any: nothing.
   std::optional<size_t> free_server(double now_s) const;
   void send(HttpClient& client, uint64_t id, Pending& pending, size_t server);
-  // What came of a request; an error ends the run.
-  Result<std::optional<Completion>> finish(Pending& pending, const HttpResponse& response,
-                                           double now_s);
+  // The next that the source has, with those behind it that can be asked for together.
+  std::optional<Pending> take(RequestSource& source);
+  // What came of a request, in the order of its samples; none: it is to be sent again. Fewer than
+  // it asked for: the rest is. An error ends the run.
+  Result<std::vector<Completion>> finish(Pending& pending, const HttpResponse& response,
+                                         double now_s);
+  Completion completion_of(const Request& request, ServerReply reply) const;
   Status delay(Pending& pending, const std::string& why, double wait_s, double now_s);
 
   RemoteOptions options_;
   std::vector<Server> servers_;
   EngineStats stats_;
   std::string fingerprint_;
+  std::optional<Request> ahead_;  // taken from the source, and not part of what went before
   double next_send_s_ = 0;
 };
 

@@ -18,15 +18,13 @@
 #include <chrono>
 #include <ctime>
 #include <map>
-#include <random>
 #include <set>
 #include <thread>
 
 #include "harness/base/build_info.h"
 #include "harness/base/clock.h"
-#include "harness/base/hash.h"
 #include "harness/base/text.h"
-#include "harness/prompt.h"
+#include "harness/serve/answers.h"
 #include "harness/serve/board.h"
 #include "harness/serve/protocol.h"
 
@@ -81,16 +79,6 @@ class Bell : public std::enable_shared_from_this<Bell> {
   std::atomic<bool> rung_{false};
 };
 
-// A choice of an answer that is being made.
-struct Making {
-  std::shared_ptr<ServedSample> sample;
-  ServedChoice choice;  // what has not been sent
-  TextStream text;
-  std::shared_ptr<const Prompt> prompt;
-  std::string echo;
-  bool begun = false, done = false;
-};
-
 }  // namespace
 
 struct Server::State {
@@ -111,7 +99,7 @@ struct Server::State {
   tcp::acceptor acceptor;
   std::string fingerprint;
   const double started_s = monotonic_s();
-  std::mt19937_64 seeds{std::random_device{}()};
+  AnswerMaker maker{model, board};
   std::atomic<bool> engine_failed{false};
   // Of the connections' thread.
   size_t connections = 0;
@@ -136,12 +124,6 @@ struct Server::State {
   asio::awaitable<bool> send_stream(beast::tcp_stream& stream, const HttpRequest& request,
                                     const ServeRequest& asked, const AnswerHead& head,
                                     std::vector<Making>& making, const std::shared_ptr<Bell>& bell);
-  Result<std::vector<std::shared_ptr<const Prompt>>> prompts_of(const ServeRequest& asked);
-  Result<std::vector<Making>> begin(const ServeRequest& asked, const std::shared_ptr<Bell>& bell,
-                                    bool* busy);
-  // Takes over what is new of a choice; an error is the sample's.
-  Status gather(Making& making, bool logprobs);
-  Usage usage_of(const std::vector<Making>& making) const;
   std::string metrics() const;
   std::string models() const;
 };
@@ -153,10 +135,6 @@ bool is_gone(beast::tcp_stream& stream) {
   char byte = 0;
   const ssize_t count = ::recv(stream.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count == 0 || (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-}
-
-void cancel_all(std::vector<Making>& making) {
-  for (Making& one : making) one.sample->cancel();
 }
 
 }  // namespace
@@ -294,109 +272,6 @@ asio::awaitable<bool> Server::State::answer(beast::tcp_stream& stream, const Htt
   co_return co_await complete(stream, request, chat);
 }
 
-Result<std::vector<std::shared_ptr<const Prompt>>> Server::State::prompts_of(
-    const ServeRequest& asked) {
-  std::vector<std::shared_ptr<const Prompt>> prompts;
-  std::vector<Prompt> made;
-  if (asked.chat) {
-    ASSAY_TRY(Prompt prompt,
-              render_chat(model, asked.messages, asked.continues_last, asked.enable_thinking));
-    made.push_back(std::move(prompt));
-  }
-  for (const ServeRequest::Text& text : asked.prompts) {
-    if (!text.is_ids) {
-      made.push_back(encode_prompt(model, text.text));
-      continue;
-    }
-    Prompt prompt;
-    prompt.token_ids = text.ids;
-    const int vocab_size = model.files.config.vocab_size;
-    for (const int32_t id : text.ids) {
-      if (id >= vocab_size) {
-        return Error{
-            fmt::format("prompt: token {} is not in the vocabulary of {}", id, vocab_size)};
-      }
-    }
-    prompt.text = model.tokenizer.decode(text.ids);
-    made.push_back(std::move(prompt));
-  }
-  for (Prompt& prompt : made) {
-    const size_t tokens = prompt.token_ids.size();
-    const auto context_length = static_cast<size_t>(model.files.config.context_length);
-    if (tokens == 0) return Error{"prompt: is empty"};
-    if (tokens >= context_length) {
-      return Error{fmt::format("the prompt has {} tokens, the model's context is {}", tokens,
-                               context_length)};
-    }
-    prompts.push_back(board.shared(std::move(prompt)));
-  }
-  return prompts;
-}
-
-Result<std::vector<Making>> Server::State::begin(const ServeRequest& asked,
-                                                 const std::shared_ptr<Bell>& bell, bool* busy) {
-  ASSAY_TRY(const auto prompts, prompts_of(asked));
-  const PhiloxKey key =
-      asked.key ? *asked.key : stream_key(asked.seed ? *asked.seed : seeds(), "serve", "");
-  std::vector<Making> making;
-  std::vector<RequestBoard::Entry> entries;
-  for (const auto& prompt : prompts) {
-    auto sampling = std::make_shared<SamplingParams>(asked.sampling);
-    if (sampling->max_tokens == 0) sampling->max_tokens = model.files.config.context_length;
-    for (int i = 0; i < asked.n; ++i) {
-      auto sample =
-          std::make_shared<ServedSample>(asked.stream || asked.logprobs, [bell] { bell->ring(); });
-      RequestBoard::Entry entry;
-      entry.request.id.sample_index = asked.first_sample + i;
-      entry.request.prompt = prompt;
-      entry.request.sampling = sampling;
-      entry.request.key = key;
-      entry.sample = sample;
-      entries.push_back(std::move(entry));
-      ServedChoice choice;
-      choice.index = static_cast<int>(making.size());
-      making.push_back({std::move(sample), std::move(choice),
-                        TextStream(sampling->stop, prompt->opens_thought), prompt,
-                        asked.echo ? prompt->text : std::string()});
-    }
-  }
-  *busy = !board.put(std::move(entries));
-  return making;
-}
-
-Status Server::State::gather(Making& making, bool logprobs) {
-  ServedChoice& choice = making.choice;
-  const bool finished = making.sample->finished();  // before the tokens, so that none is missed
-  choice.text += std::exchange(making.echo, {});
-  for (const ServedSample::Token& token : making.sample->take_tokens()) {
-    std::string bytes;
-    if (!model.tokenizer.is_stop_token(token.id)) model.tokenizer.append_bytes(token.id, bytes);
-    choice.text += making.text.add(bytes);
-    if (logprobs) choice.tokens.push_back({std::move(bytes), token.logprob});
-  }
-  if (!finished) return {};
-  const Completion& completion = making.sample->completion();
-  if (completion.finish_reason == FinishReason::kError) return Error{completion.error};
-  choice.text += making.text.finish(completion.text);
-  choice.finish_reason = completion.finish_reason == FinishReason::kStop ? "stop" : "length";
-  making.done = true;
-  return {};
-}
-
-Usage Server::State::usage_of(const std::vector<Making>& making) const {
-  Usage usage;
-  const Prompt* last = nullptr;
-  for (const Making& one : making) {
-    // The choices of a prompt stand together; it is counted once.
-    if (one.prompt.get() != last) {
-      usage.prompt_tokens += static_cast<int64_t>(one.prompt->token_ids.size());
-    }
-    last = one.prompt.get();
-    usage.completion_tokens += one.sample->completion().completion_tokens();
-  }
-  return usage;
-}
-
 asio::awaitable<bool> Server::State::send_whole(beast::tcp_stream& stream,
                                                 const HttpRequest& request, const AnswerHead& head,
                                                 std::vector<Making>& making,
@@ -410,7 +285,7 @@ asio::awaitable<bool> Server::State::send_whole(beast::tcp_stream& stream,
       ++cancelled;
       co_return false;
     }
-    const Status status = gather(one, head.logprobs);
+    const Status status = maker.gather(one, head.logprobs);
     if (status.ok()) continue;
     cancel_all(making);
     co_return co_await send(stream, request, http::status::internal_server_error,
@@ -419,7 +294,7 @@ asio::awaitable<bool> Server::State::send_whole(beast::tcp_stream& stream,
   std::vector<ServedChoice> choices;
   for (Making& one : making) choices.push_back(std::move(one.choice));
   co_return co_await send(stream, request, http::status::ok,
-                          dump_json(answer_json(head, choices, usage_of(making))));
+                          dump_json(answer_json(head, choices, maker.usage_of(making))));
 }
 
 asio::awaitable<bool> Server::State::send_stream(beast::tcp_stream& stream,
@@ -444,7 +319,7 @@ asio::awaitable<bool> Server::State::send_stream(beast::tcp_stream& stream,
     std::string events;
     for (Making& one : making) {
       if (one.done) continue;
-      const Status status = gather(one, head.logprobs);
+      const Status status = maker.gather(one, head.logprobs);
       if (!status.ok()) {
         events += "data: " + error_json(status.error().message, "server_error") + "\n\n";
         left = 0;
@@ -461,7 +336,7 @@ asio::awaitable<bool> Server::State::send_stream(beast::tcp_stream& stream,
       const bool whole =
           std::all_of(making.begin(), making.end(), [](const Making& one) { return one.done; });
       if (whole && asked.include_usage) {
-        events += "data: " + dump_json(usage_chunk_json(head, usage_of(making))) + "\n\n";
+        events += "data: " + dump_json(usage_chunk_json(head, maker.usage_of(making))) + "\n\n";
       }
       if (whole) events += "data: [DONE]\n\n";
     }
@@ -494,7 +369,8 @@ asio::awaitable<bool> Server::State::complete(beast::tcp_stream& stream, const H
   }
   const auto bell = std::make_shared<Bell>(stream.get_executor());
   bool busy = false;
-  auto making = begin(*asked, bell, &busy);
+  auto making = maker.begin(
+      *asked, [bell] { bell->ring(); }, &busy);
   if (!making.ok()) {
     co_return co_await send(stream, request, http::status::bad_request,
                             error_json(making.error().message, "invalid_request_error"));

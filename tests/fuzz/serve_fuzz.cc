@@ -8,8 +8,10 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   for (const bool chat : {false, true}) (void)assay::parse_serve_request(text, chat);
-  (void)assay::parse_chat_reply(std::string(text), size % 2 == 0);
-  (void)assay::parse_text_reply(std::string(text));
+  for (const bool completions : {false, true}) {
+    (void)assay::parse_replies(std::string(text), {completions, size % 2 == 0});
+    (void)assay::parse_stream(std::string(text), {completions, false}, size % 3 == 0);
+  }
   (void)assay::error_message(std::string(text));
   assay::TextStream stream({"stop", "\xC3\xA9"}, size % 2 == 0);
   std::string shown;

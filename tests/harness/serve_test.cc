@@ -41,6 +41,12 @@ TEST(Serve, ARunThroughTheServerHasTheSamplesOfARunWithoutIt) {
   const auto local = texts_of(folder / "local");
   EXPECT_EQ(local.size(), 80u);
   EXPECT_EQ(texts_of(folder / "served"), local);
+  for (const std::string how : {"--stream", "--samples-per-request 3"}) {
+    const std::string run = folder / ("with" + std::to_string(how.size()));
+    const auto other = run_program("run --model " + server.url() + " " + how + flags + run);
+    ASSERT_EQ(other.exit_code, 0) << other.err;
+    EXPECT_EQ(texts_of(run), local) << how;
+  }
 }
 
 TEST(Serve, PromptsThatAreRenderedHereNeedNoFlagsToBeTheSame) {

@@ -4,7 +4,7 @@
     fault_server.py PORT_FILE [FAULTS] [DIES_AFTER]
 
 FAULTS: names by commas of what it does instead of answering, in turn with answers: 429, 500, reset, garbage, shape,
-hang, slow. It writes its port into PORT_FILE and exits by itself after DIES_AFTER requests, and after two minutes.
+hang, slow; few (one choice of several that are asked for); of streams cut (ends before the answer does) and endless. It writes its port into PORT_FILE and exits by itself after DIES_AFTER requests, and after two minutes.
 """
 import hashlib
 import json
@@ -80,8 +80,35 @@ class Handler(BaseHTTPRequestHandler):
         if digest[0] in "0123":
             message["reasoning_content"] = "Let me see: " + digest
         usage = {"prompt_tokens": 20, "completion_tokens": 10 + int(digest[4], 16)}
-        self.reply(200, {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage,
-                         "system_fingerprint": "fp"})
+        if request.get("stream"):
+            return self.stream(message, usage, fault)
+        choices = [{"message": message, "finish_reason": "stop"}] * (1 if fault == "few" else request.get("n", 1))
+        self.reply(200, {"choices": choices, "usage": usage, "system_fingerprint": "fp"})
+
+    def stream(self, message, usage, fault):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        pieces = [{k: v} for k in ("reasoning_content", "content") for v in message.get(k, "").split(" ") if v]
+        pieces = [{k: v + " " for k, v in piece.items()} for piece in pieces]
+        if fault == "cut":
+            pieces = pieces[:1]
+        if fault == "endless":
+            pieces = pieces[-1:] * 100_000
+        try:
+            for piece in pieces:
+                event = {"choices": [{"index": 0, "delta": piece, "finish_reason": None}], "system_fingerprint": "fp"}
+                self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+            if fault == "cut":
+                return
+            end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            for event in (end, {"choices": [], "usage": usage}):
+                self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+            self.wfile.write(b"data: [DONE]\n\n")
+        except OSError:
+            pass  # who asked has gone
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

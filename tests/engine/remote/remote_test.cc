@@ -10,6 +10,7 @@
 #include "engine/remote/openai.h"
 #include "engine/remote/remote_engine.h"
 #include "harness/base/file.h"
+#include "harness/base/text.h"
 #include "tests/support.h"
 
 namespace assay {
@@ -148,7 +149,9 @@ TEST(ChatProtocol, BodiesSayWhatTheServerUnderstands) {
   const auto body_of = [&](const char* name) {
     const auto profile = find_profile(name);
     EXPECT_TRUE(profile.ok());
-    return Json::parse(chat_body(*profile, "m", request, 7));
+    BodyOptions options;
+    options.seed = 7;
+    return Json::parse(request_body(*profile, "m", request, options));
   };
   EXPECT_EQ(body_of("vllm")["top_k"], 20);
   EXPECT_EQ(body_of("vllm")["continue_final_message"], true);
@@ -170,31 +173,110 @@ TEST(ChatProtocol, RenderedPromptsGoAsTokensOrAsTextWithoutBos) {
   const auto body_of = [&](const char* name) {
     const auto profile = find_profile(name);
     EXPECT_TRUE(profile.ok());
-    return Json::parse(text_body(*profile, "m", request, "<s>", 7));
+    BodyOptions options;
+    options.text = true;
+    options.bos = "<s>";
+    return Json::parse(request_body(*profile, "m", request, options));
   };
   EXPECT_EQ(body_of("vllm")["prompt"].dump(), "[1,7,9]");
   EXPECT_EQ(body_of("other")["prompt"], "Hello<think>\n");
   EXPECT_EQ(body_of("openai")["max_tokens"], 32768);
   EXPECT_FALSE(body_of("vllm").contains("messages"));
-  const auto reply = parse_text_reply(
+  const ReplyForm form{true, false};
+  const auto replies = parse_replies(
       R"({"choices":[{"text":"a</think>b","finish_reason":"length"}],"usage":{"prompt_tokens":3,)"
-      R"("completion_tokens":4}})");
-  ASSERT_OK(reply);
-  EXPECT_EQ(reply->text, "a</think>b");
-  EXPECT_EQ(reply->finish_reason, FinishReason::kLength);
-  EXPECT_EQ(reply->completion_tokens, 4);
+      R"("completion_tokens":4}})",
+      form);
+  ASSERT_OK(replies);
+  ASSERT_EQ(replies->size(), 1u);
+  EXPECT_EQ((*replies)[0].text, "a</think>b");
+  EXPECT_EQ((*replies)[0].finish_reason, FinishReason::kLength);
+  EXPECT_EQ((*replies)[0].completion_tokens, 4);
+  const auto several = parse_replies(
+      R"({"choices":[{"text":"aaa"},{"text":"b"}],"usage":{"completion_tokens":8}})", form);
+  ASSERT_OK(several);
+  EXPECT_EQ((*several)[0].completion_tokens, 6);
+  EXPECT_EQ((*several)[1].completion_tokens, 2);
   for (const char* wrong :
        {R"({"choices":[{"finish_reason":"stop"}]})", R"({"choices":[{"text":3}]})", "[]", "",
         R"({"choices":[{"text":"a","finish_reason":"tool"}]})"}) {
-    EXPECT_FALSE(parse_text_reply(wrong).ok()) << wrong;
+    EXPECT_FALSE(parse_replies(wrong, form).ok()) << wrong;
   }
+}
+
+TEST(ChatProtocol, StreamsAreReadToTheirEndAndNoFurther) {
+  const std::string thought = R"(data: {"choices":[{"delta":{"reasoning_content":"t"}}]})";
+  const std::string answer = R"(data: {"choices":[{"delta":{"content":"a"}}]})";
+  const std::string end = R"(data: {"choices":[{"delta":{},"finish_reason":"stop"}]})";
+  const std::string usage =
+      R"(data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}})";
+  const auto whole = parse_stream(thought + "\n\n" + answer + "\n\n: ping\n\n" + answer +
+                                      "\r\n\r\n" + end + "\n\n" + usage + "\n\ndata: [DONE]\n\n",
+                                  {}, false);
+  ASSERT_OK(whole);
+  EXPECT_EQ(whole->text, "<think>\nt\n</think>\n\naa");
+  EXPECT_EQ(whole->finish_reason, FinishReason::kStop);
+  EXPECT_EQ(whole->completion_tokens, 9);
+  EXPECT_FALSE(parse_stream(answer + "\n\n", {}, false).ok());
+  EXPECT_FALSE(parse_stream("", {}, false).ok());
+  EXPECT_FALSE(parse_stream("data: {\n\n" + end, {}, false).ok());
+  EXPECT_FALSE(parse_stream("data: {\"error\":{}}\n\n" + end, {}, false).ok());
+  const auto cut = parse_stream(answer + "\n\n" + answer + "\n\ndata: {\"cho", {}, true);
+  ASSERT_OK(cut);
+  EXPECT_EQ(cut->text, "aa");
+  EXPECT_EQ(cut->finish_reason, FinishReason::kLength);
+  EXPECT_EQ(cut->completion_tokens, 2);
+  const auto text = parse_stream(R"(data: {"choices":[{"text":"b","finish_reason":"length"}]})",
+                                 {true, false}, false);
+  ASSERT_OK(text);
+  EXPECT_EQ(text->text, "b");
+  EXPECT_EQ(text->finish_reason, FinishReason::kLength);
+}
+
+TEST_F(Remote, StreamsLoseNothingAndOneOverItsLimitIsCutOff) {
+  const FaultServer good(folder_, "good", "");
+  ASSERT_EQ(run(good.url(), "whole").exit_code, 0);
+  const FaultServer bad(folder_, "bad", "cut,429,reset");
+  const auto streamed = run(bad.url(), "streamed", "--stream");
+  ASSERT_EQ(streamed.exit_code, 0) << streamed.err;
+  const auto verdicts = [&](const std::string& name) {
+    std::vector<std::string> out;
+    for (const std::string& line : split(exported(name), '\n')) {
+      if (!line.empty()) out.push_back(Json::parse(line)["answer"].dump());
+    }
+    return out;
+  };
+  EXPECT_EQ(verdicts("streamed").size(), 48u);
+  EXPECT_EQ(verdicts("streamed"), verdicts("whole"));
+  EXPECT_EQ(
+      testing::load_json(
+          folder_ /
+          "streamed/results.json")["manifest"]["environment"]["learned"]["system_fingerprint"],
+      "fp");
+  const FaultServer endless(folder_, "endless", "endless");
+  const auto cut = run(endless.url(), "cut", "--stream --max-tokens 50");
+  ASSERT_EQ(cut.exit_code, 0) << cut.err;
+  int truncated = 0;
+  for (const std::string& line : split(exported("cut"), '\n')) {
+    if (!line.empty() && Json::parse(line)["finish_reason"] == "length") ++truncated;
+  }
+  EXPECT_EQ(truncated, 24);
+}
+
+TEST_F(Remote, SeveralSamplesOfARequestAreAllDeliveredOnce) {
+  const FaultServer server(folder_, "server", "few,429");
+  const auto result = run(server.url(), "several", "--samples-per-request 3");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(testing::load_json(folder_ / "several/results.json")["suites"][0]["samples"], 48);
+  EXPECT_EQ(run(server.url(), "none", "--samples-per-request 0").exit_code, 2);
 }
 
 TEST(ChatProtocol, RepliesOfManyFormsAreReadAndOthersAreErrors) {
   const auto text_of = [](const std::string& message, const std::string& reason, bool opens) {
-    const auto reply = parse_chat_reply(
-        R"({"choices":[{"message":)" + message + R"(,"finish_reason":")" + reason + "\"}]}", opens);
-    return reply.ok() ? reply->text : "error: " + reply.error().message;
+    const auto replies = parse_replies(
+        R"({"choices":[{"message":)" + message + R"(,"finish_reason":")" + reason + "\"}]}",
+        {false, opens});
+    return replies.ok() ? replies->front().text : "error: " + replies.error().message;
   };
   EXPECT_EQ(text_of(R"({"content":"a"})", "stop", false), "a");
   EXPECT_EQ(text_of(R"({"content":"b","reasoning_content":"t"})", "stop", false),
@@ -207,9 +289,9 @@ TEST(ChatProtocol, RepliesOfManyFormsAreReadAndOthersAreErrors) {
   for (const char* body :
        {"", "null", "[]", "{}", R"({"choices":[]})", R"({"choices":[3]})", R"({"choices":{"a":1}})",
         R"({"choices":[{"message":[]}]})", "{\"choices\":[{\"message\":{\"content\":\"\xff\"}}]"}) {
-    EXPECT_FALSE(parse_chat_reply(body, false).ok()) << body;
+    EXPECT_FALSE(parse_replies(body, {}).ok()) << body;
   }
-  EXPECT_FALSE(parse_chat_reply(std::string(200'000, '['), false).ok());
+  EXPECT_FALSE(parse_replies(std::string(200'000, '['), {}).ok());
   EXPECT_EQ(error_message(R"({"error":{"message":"a\nb"}})"), "a b");
   EXPECT_EQ(error_message("<html>"), "<html>");
 }

@@ -8,7 +8,8 @@ server=$2
 cd "$3"
 ip link set lo up
 python3 "$server" port slow &
-trap 'kill $! 2>/dev/null' EXIT
+serving=$!
+trap 'kill "$serving" 2>/dev/null || true' EXIT
 for _ in $(seq 500); do [ -e port ] && break || sleep 0.01; done
 run=(run --model "http://127.0.0.1:$(cat port)/v1" --tasks arithmetic:4 --limit 25 --max-connections 4 --request-timeout 1)
 "$assay" "${run[@]}" -o steady >/dev/null
