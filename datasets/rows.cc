@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "harness/base/text.h"
 
@@ -181,9 +183,39 @@ std::string json_text(const Json& value) {
   return text;
 }
 
+constexpr size_t kMostBytes = size_t{4} << 30;
+
+namespace {
+
+Result<std::string> unpack_zst(const std::string& path, std::string_view bytes) {
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
+                                                                     ZSTD_freeDCtx);
+  if (!context) return Error{path + ": out of memory"};
+  std::string text, part(size_t{1} << 20, '\0');
+  ZSTD_inBuffer in{bytes.data(), bytes.size(), 0};
+  size_t left = 1;  // of the frame; 0 at its end
+  while (in.pos < in.size && text.size() < kMostBytes) {
+    ZSTD_outBuffer out{part.data(), part.size(), 0};
+    left = ZSTD_decompressStream(context.get(), &out, &in);
+    if (ZSTD_isError(left)) break;
+    text.append(part, 0, out.pos);
+    // A full buffer may hide more of what is already taken in.
+    while (out.pos == out.size && left > 0 && in.pos == in.size) {
+      out.pos = 0;
+      left = ZSTD_decompressStream(context.get(), &out, &in);
+      if (ZSTD_isError(left)) break;
+      text.append(part, 0, out.pos);
+    }
+  }
+  if (ZSTD_isError(left) || left != 0) return Error{path + ": is no whole .zst file; get it again"};
+  return text;
+}
+
+}  // namespace
+
 Result<std::string> unpacked(const std::string& path, std::string_view bytes) {
+  if (path.ends_with(".zst")) return unpack_zst(path, bytes);
   if (!path.ends_with(".gz")) return std::string(bytes);
-  constexpr size_t kMostBytes = size_t{4} << 30;
   const gzFile file = gzopen(path.c_str(), "rb");
   if (file == nullptr) return Error{path + ": cannot be opened"};
   std::string text, part(size_t{1} << 20, '\0');

@@ -17,7 +17,7 @@ struct Row {
   int number = 0;     // from 1: the line of a JSONL file, else the place in the list
 };
 
-// What is in a file, unpacked if its name ends in .gz; at most 4 GiB.
+// What is in a file, unpacked if its name ends in .gz or .zst; at most 4 GiB.
 Result<std::string> unpacked(const std::string& path, std::string_view bytes);
 
 // The rows of `text`, read as spec.format, spec.rows and spec.inner say. CSV is RFC 4180 with a

@@ -1,5 +1,7 @@
 #include "results/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -53,6 +55,17 @@ Result<Report> make_report(RunStore& store, const SameAnswerOf& same_answer_of) 
   ASSAY_TRY(const RunOutcomes run, load_outcomes(store));
   Report report;
   report.model = run.model;
+  const OrderedJson& model = run.manifest["identity"]["model"];
+  if (model.contains("server_profile")) {
+    const std::string think = model.value("think", std::string());
+    report.served = fmt::format(
+        "through a server ({}), {}; thoughts {}", model.value("server_profile", std::string()),
+        model.value("api", std::string()) == "chat" ? "messages in its own template"
+                                                    : "prompts rendered here",
+        think == "prefill"  ? "begun here, where suites ask for one"
+        : think == "server" ? "as its template has them"
+                            : "begun here: " + think);
+  }
   report.sample_data = run.manifest["identity"].value("sample_data", false);
   ASSAY_TRY(report.sessions, store.total_sessions());
   for (const SuiteOutcomes& suite : run.suites) {

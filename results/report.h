@@ -46,6 +46,7 @@ struct Report {
   std::vector<MissingSamples> missing;  // when not empty, there are no scores
   SessionStats sessions;
   std::string model;
+  std::string served;        // how a server was asked, of a model behind a URL; else empty
   bool sample_data = false;  // a suite ran on assay's sample data instead of the official file
 };
 

@@ -198,7 +198,9 @@ std::string format_report(const Report& report, const CostOptions& cost) {
           fmt::format("{:.1f}", summary.tokens.mean), percent(summary.truncation_rate) + " %",
           percent(summary.no_answer_rate) + " %"}});
   }
-  std::string out = fmt::format("model {}\n\n{}\n", report.model, format_table(rows));
+  std::string out =
+      fmt::format("model {}{}\n\n{}\n", report.model,
+                  report.served.empty() ? "" : ", " + report.served, format_table(rows));
   for (const SuiteSummary& summary : report.suites) {
     if (summary.accuracy && summary.unscored < summary.samples) {
       out += format_intervals(summary) + format_by_k(summary);

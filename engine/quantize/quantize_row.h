@@ -1,9 +1,10 @@
 // From f32 to the storage types, the inverse of blocks.h's dequantize.
 //
-// Without importance the bytes are those of ggml 0.25's reference quantizers (ggml-quants.c, MIT, by
-// the ggml authors). Equal bytes need the same operations in the same order, so that source was read
-// and is followed here step by step: for values with a minimum (Q4_K, Q5_K) a weighted least-squares
-// fit of scale and minimum for some ways to round, for those without (Q6_K) of the scale.
+// Without importance the bytes are those of ggml 0.25's reference quantizers (ggml-quants.c, MIT,
+// by the ggml authors). Equal bytes need the same operations in the same order, so that source was
+// read and is followed here step by step: for values with a minimum (Q4_K, Q5_K) a weighted
+// least-squares fit of scale and minimum for some ways to round, for those without (Q6_K) of the
+// scale.
 #pragma once
 
 #include <cstdint>

@@ -42,7 +42,7 @@ struct DataSpec {
   bool in_tree = false;             // under assay's own datasets/
   bool partial = false;             // not all of the official questions; reports say so
   std::vector<std::string> groups;  // parts with a file each; an id is then "group/id"
-  std::string format;               // jsonl, json or csv; a name that ends in .gz is unpacked
+  std::string format;               // jsonl, json or csv; a .gz or .zst file is unpacked
   std::string rows;                 // json: the key of the list of rows; empty: the document
   std::string inner;                // a list in each row: its members, with the row's own fields
   std::string id_field;             // empty: the row's number, from 1

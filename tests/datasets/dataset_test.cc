@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <set>
 
@@ -176,6 +177,20 @@ TEST_F(DatasetFile, AMissingFileSaysWhereItComesFrom) {
   const auto nowhere = load_dataset(spec_of("math500"), "");
   ASSERT_FALSE(nowhere.ok());
   EXPECT_THAT(nowhere.error().message, HasSubstr("--data DIR or ASSAY_DATA"));
+}
+
+TEST(Rows, ZstandardFilesAreUnpackedAndCutOnesAreErrors) {
+  std::string text;
+  for (int i = 0; i < 300'000; ++i) text += std::to_string(i) + "\n";
+  std::string packed(ZSTD_compressBound(text.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  const auto whole = unpacked("a.jsonl.zst", packed);
+  ASSERT_OK(whole);
+  EXPECT_EQ(*whole, text);
+  EXPECT_EQ(*unpacked("a.zst", packed + packed), text + text);
+  EXPECT_FALSE(unpacked("a.zst", std::string_view(packed).substr(0, packed.size() / 2)).ok());
+  EXPECT_FALSE(unpacked("a.zst", "not Zstandard").ok());
+  EXPECT_FALSE(unpacked("a.zst", "").ok());
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ TEST(Serve, PromptsThatAreRenderedHereNeedNoFlagsToBeTheSame) {
   const Json manifest =
       testing::load_json(folder / "served/results.json")["manifest"]["identity"]["model"];
   EXPECT_EQ(manifest["api"], "completions of tokens");
+  EXPECT_THAT(served.out,
+              HasSubstr("model builtin, through a server (assay), prompts rendered here"));
   // A server that takes texts alone adds BOS itself; the built-in model has none.
   const auto texts = run_program(remote + " --server-profile other" + flags + (folder / "texts"));
   EXPECT_EQ(texts.exit_code, 0) << texts.err;

@@ -160,7 +160,8 @@ std::vector<std::function<void()>>* recorded_launches();
 void set_order_seed(uint64_t seed);
 // Launches of this process so far.
 int64_t launch_count();
-// After `count` more launches the device is lost: the next one ends in a fault. Negative: it is not.
+// After `count` more launches the device is lost: the next one ends in a fault. Negative: it is
+// not.
 void lose_device_after(int64_t count);
 // The first fault since the last call, as the runtime of CUDA keeps an error.
 std::optional<Fault> take_fault();
