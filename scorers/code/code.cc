@@ -316,9 +316,9 @@ Status can_run_programs() {
 }
 
 std::string CodeScorer::id() const {
-  return kind_ == Kind::kHumanEval       ? "humaneval/1"
-         : kind_ == Kind::kHumanEvalPlus ? "humaneval_plus/1"
-                                         : "code_tests/1";
+  return kind_ == Kind::kHumanEval       ? "humaneval/2"
+         : kind_ == Kind::kHumanEvalPlus ? "humaneval_plus/2"
+                                         : "code_tests/2";
 }
 
 Verdict CodeScorer::score(const Item& item, const Completion& completion) const {
