@@ -20,13 +20,14 @@ for task in 3 8; do
   done
   scancel --signal=KILL --full "${job}_$task"
 done
-# Slurm puts them back into the queue, for two minutes from now: that is too long for a test.
+# Slurm puts them back into the queue, for two minutes from now: too long for a test; but within the second of
+# the killing the node still takes the job for the one it revoked.
 for task in 3 8; do
   for _ in $(seq 300); do
     state=$(squeue -h -t all -j "${job}_$task" -o %T 2>/dev/null || true)
     case "$state" in
       FAILED | CANCELLED) scontrol requeue "${job}_$task" || true ;;
-      PENDING) scontrol update "jobid=${job}_$task" StartTime=now && break ;;
+      PENDING) scontrol update "jobid=${job}_$task" StartTime=now+3 && break ;;
       COMPLETED) break ;;
     esac
     sleep 0.1
