@@ -53,10 +53,19 @@ void allow(int ruleset, const Shown& shown, uint64_t handled) {
 
 struct Process {
   pid_t parent = 0;
-  char state = '?';
+  bool ended = false;
 };
 
-// The fourth field of /proc/PID/stat is the parent; a name in parentheses may hold anything.
+// Of /proc/PID/stat: after a name in parentheses, which may hold anything, the state, the parent
+// and, as the 20th field, the threads. A zombie that has others left than its first is alive.
+Process parse_process(const char* fields) {
+  char state = '?';
+  int parent = 0, threads = 0;
+  (void)std::sscanf(fields, "%c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+                    &state, &parent, &threads);
+  return {parent, (state == 'Z' || state == 'X') && threads <= 1};
+}
+
 std::map<pid_t, Process> all_processes() {
   std::map<pid_t, Process> processes;
   DIR* folder = opendir("/proc");
@@ -74,8 +83,7 @@ std::map<pid_t, Process> all_processes() {
     const std::string line(text, static_cast<size_t>(count));
     const size_t name_end = line.rfind(')');
     if (name_end == std::string::npos || name_end + 4 >= line.size()) continue;
-    processes[pid] = {static_cast<pid_t>(std::atoi(line.c_str() + name_end + 4)),
-                      line[name_end + 2]};
+    processes[pid] = parse_process(line.c_str() + name_end + 2);
   }
   closedir(folder);
   return processes;
@@ -138,11 +146,15 @@ bool empty_bare_folder(const std::string& folder, bool again) {
 
 void end_descendants(pid_t ancestor) {
   constexpr int kMostRounds = 1000;
+  // One that was listed alive may make another and end before it is looked at; that other is in
+  // the next list. So it is over when all of a list had ended before the list was made.
+  std::set<pid_t> ended_before;
   for (int round = 0; round < kMostRounds; ++round) {
     const std::map<pid_t, Process> processes = all_processes();
-    bool alive = false;
+    bool over = true;
+    std::set<pid_t> ended;
     for (const auto& [pid, process] : processes) {
-      if (pid == ancestor || process.state == 'Z' || process.state == 'X') continue;
+      if (pid == ancestor) continue;
       pid_t up = process.parent;
       for (int depth = 0; up != ancestor && up > 1 && depth < 4096; ++depth) {
         const auto found = processes.find(up);
@@ -150,10 +162,15 @@ void end_descendants(pid_t ancestor) {
         up = found->second.parent;
       }
       if (up != ancestor) continue;
-      alive = true;
-      kill(pid, SIGKILL);
+      if (process.ended) {
+        ended.insert(pid);
+      } else {
+        kill(pid, SIGKILL);
+      }
+      over = over && ended_before.contains(pid);
     }
-    if (!alive) return;
+    if (over) return;
+    ended_before = std::move(ended);
   }
 }
 

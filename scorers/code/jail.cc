@@ -351,8 +351,14 @@ int keep(pid_t zygote, int cleaner) {
   return 0;
 }
 
-// The same without namespaces: "k" ends what a program left, "c" empties the folder.
+void interrupt(int) {}
+
+// The same without namespaces: "k" ends what a program left, "c" empties the folder. SIGTERM ends
+// the waiting for requests, and so all of it.
 int keep_bare(pid_t zygote, int cleaner, const std::string& folder) {
+  struct sigaction action {};
+  action.sa_handler = interrupt;
+  sigaction(SIGTERM, &action, nullptr);
   char request = 0;
   while (read(cleaner, &request, 1) == 1) {
     if (request == 'k') {

@@ -72,11 +72,17 @@ class Sandbox::Jail {
     if (requests_ >= 0) close(requests_);
     if (answers_ >= 0) close(answers_);
     if (!process_) return;
-    // Without requests the zygote ends by itself; what does not is made to.
+    // Without requests the zygote ends by itself. What does not is asked to, so that a bare jail's
+    // keeper still ends what is inside, and then made to.
     boost::system::error_code code;
-    const double until_s = monotonic_s() + 0.5;
-    while (process_->running(code) && !code && monotonic_s() < until_s) usleep(500);
-    process_->terminate(code);
+    const auto ends_within = [&](double limit_s) {
+      const double until_s = monotonic_s() + limit_s;
+      while (process_->running(code) && !code && monotonic_s() < until_s) usleep(500);
+      return !process_->running(code);
+    };
+    if (ends_within(0.5)) return;
+    process_->request_exit(code);
+    if (!ends_within(5)) process_->terminate(code);
   }
 
   Result<Json> ask(const Json& request, const std::string& part, double timeout_s) {

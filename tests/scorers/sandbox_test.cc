@@ -33,8 +33,8 @@ using ::testing::HasSubstr;
   GTEST_SKIP() << assay_able.error().message
 
 // Processes of jails that the machine has: keepers and what is inside.
-int jail_processes() {
-  int count = 0;
+std::set<pid_t> jail_pids() {
+  std::set<pid_t> pids;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
@@ -44,10 +44,12 @@ int jail_processes() {
     if (file == nullptr) continue;
     const std::string line(text, std::fread(text, 1, sizeof text, file));
     std::fclose(file);
-    count += line.find("zygote.py") != std::string::npos ? 1 : 0;
+    if (line.find("zygote.py") != std::string::npos) pids.insert(std::stoi(name));
   }
-  return count;
+  return pids;
 }
+
+int jail_processes() { return static_cast<int>(jail_pids().size()); }
 
 int lines_of(const char* path) {
   std::ifstream file(path);
@@ -124,6 +126,25 @@ TEST(Sandbox, WithoutNamespacesItIsTheSameAndNothingIsLeft) {
               "[]\n");
     EXPECT_EQ((*sandbox)->run("import os\nos.kill(os.getppid(), 9)", "", ProgramLimits()).status,
               "exception");
+    // Each ends while its successor begins; and a process that lives on without its first thread.
+    const std::string runner =
+        "import os, time\nprint('done', flush=True)\nfor _ in range(9):\n    if os.fork() != 0: "
+        "os._exit(0)\ntime.sleep(60)";
+    const std::string headless =
+        "import ctypes, os, threading, time\nprint('done', flush=True)\nif os.fork() == 0:\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    ctypes.CDLL(None).syscall(60, 0)\ntime.sleep(0.05)\nos._exit(0)";
+    for (int round = 0; round < 200; ++round) {
+      const auto outcome = (*sandbox)->run(round % 50 == 0 ? headless : runner, "", {});
+      ASSERT_EQ(outcome.output, "done\n") << outcome.status << outcome.detail;
+      ASSERT_EQ(jail_processes(), processes + 2) << round;
+    }
+    // Not even a zygote that hangs.
+    for (const pid_t pid : jail_pids()) {
+      std::string name;
+      std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> name;
+      if (name.starts_with("python")) kill(pid, SIGSTOP);
+    }
   }
   EXPECT_EQ(jail_processes(), processes);
   EXPECT_EQ(bare_folders(), folders);
@@ -166,7 +187,7 @@ TEST(Sandbox, CpuTimeIsThatOfAllProcessesTogether) {
   EXPECT_GT(outcome.cpu_s, 3);
 }
 
-// 130 programs that try to get out, to reach others, to take too much or to stay. From outside: the
+// 132 programs that try to get out, to reach others, to take too much or to stay. From outside: the
 // host's processes, mounts and descriptors are what they were, and no file has come.
 TEST(Sandbox, EveryAttackIsContained) {
   ASSAY_NEED_SANDBOX();
