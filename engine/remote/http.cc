@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <unordered_map>
 
 namespace assay {
@@ -55,6 +56,14 @@ size_t take_header(char* data, size_t size, size_t count, void* user) {
   return size * count;
 }
 
+// Whom to trust instead of the system's authorities, as curl takes it from the environment.
+const char* authorities_file() {
+  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    if (const char* path = std::getenv(name); path != nullptr && *path != '\0') return path;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 struct HttpClient::State {
@@ -94,6 +103,9 @@ void HttpClient::start(uint64_t id, HttpRequest request) {
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  // Over TLS requests wait for the first connection, which may carry all of them.
+  if (r.url.starts_with("https:")) curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+  if (const char* path = authorities_file()) curl_easy_setopt(easy, CURLOPT_CAINFO, path);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, std::lround(1000 * r.timeout_s));

@@ -31,6 +31,8 @@ struct HttpResponse {
 };
 
 // Not thread-safe. Connections are kept and used again; HTTP/2 where a server over TLS offers it.
+// CURL_CA_BUNDLE or SSL_CERT_FILE name a PEM file of authorities to trust instead of the system's;
+// http_proxy, https_proxy and no_proxy are as curl has them.
 class HttpClient {
  public:
   static Result<HttpClient> create(int max_connections);

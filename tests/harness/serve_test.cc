@@ -234,6 +234,47 @@ TEST(Serve, EndsCleanlyWhenAskedTo) {
   EXPECT_EQ(run_program("serve replay:nothing").exit_code, 2);
 }
 
+// A proxy (nghttpx) speaks TLS and HTTP/2 before the server.
+TEST(Serve, BehindAProxyWithTlsAndHttp2TheSamplesAreTheSame) {
+  if (std::system("command -v nghttpx openssl > /dev/null") != 0) {
+    GTEST_SKIP() << "needs nghttpx: run scripts/packages --slurm";
+  }
+  const ServeProcess server;
+  const testing::TemporaryFolder folder;
+  const std::string certify =
+      "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=assay-test -addext "
+      "subjectAltName=IP:127.0.0.1 -keyout '" +
+      (folder / "key.pem") + "' -out '" + (folder / "cert.pem") + "' 2> /dev/null";
+  ASSERT_EQ(std::system(certify.c_str()), 0);
+  const int port = testing::free_port();
+  const testing::ChildProcess proxy(
+      {"nghttpx", "--conf=/dev/null", "--frontend=127.0.0.1," + std::to_string(port),
+       "--backend=127.0.0.1," + std::to_string(server.port()), "--workers=1",
+       "--accesslog-file=" + (folder / "access"), "--errorlog-file=" + (folder / "error"),
+       folder / "key.pem", folder / "cert.pem"},
+      folder / "log");
+  ASSERT_TRUE(testing::answers(port));
+
+  const std::string flags = " --think on --tasks arithmetic:4 --limit 20 --seed 3 -o ";
+  ASSERT_EQ(run_program("run --model builtin" + flags + (folder / "local")).exit_code, 0);
+  const std::string remote =
+      "run --model https://127.0.0.1:" + std::to_string(port) + "/v1" + flags;
+  const auto stranger = run_program(remote + (folder / "refused") + " --limit 1");
+  EXPECT_NE(stranger.exit_code, 0);
+  EXPECT_THAT(stranger.err, HasSubstr("certificate"));
+  for (const std::string how : {"", " --stream"}) {
+    const std::string run = folder / ("through" + std::to_string(how.size()));
+    const auto through =
+        run_program(remote + run + how, "env CURL_CA_BUNDLE='" + (folder / "cert.pem") + "'");
+    ASSERT_EQ(through.exit_code, 0) << through.err;
+    EXPECT_EQ(texts_of(run), texts_of(folder / "local"));
+  }
+  const auto access = read_file(folder / "access");
+  ASSERT_OK(access);
+  EXPECT_THAT(*access, HasSubstr("POST /v1/chat/completions HTTP/2\" 200"));
+  EXPECT_THAT(*access, ::testing::Not(HasSubstr("HTTP/1.1\" 200")));
+}
+
 // Greedy, so that no random numbers are needed: the peers' texts are those of assay run.
 TEST(Serve, PeersGetTheCompletionsOfARun) {
   ASSAY_NEED_PEERS();
