@@ -6,8 +6,9 @@
 // User, mount, pid, net, ipc, uts and cgroup namespaces; a root of its own (tmpfs, with the
 // system's programs and libraries bound read-only, no /proc, nothing of /home, /root or /var); no
 // network; no capabilities, no_new_privs, an allow-list of system calls. The keeper stays outside
-// of the pid namespace and, asked by the zygote, gives each program an empty /work. When the keeper
-// or the program that started it ends, everything inside does.
+// of the pid namespace and, asked by the zygote, gives programs an empty /work and starts the
+// checker, in a pid namespace beside. When the keeper or the program that started it ends,
+// everything inside does.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -265,17 +266,32 @@ std::string second_filter() {
   return bytes;
 }
 
+// Who lives in a jail: the zygote, and beside it, where programs do not see it, the checker, which
+// is started when it is asked for.
+enum class Role { kZygote, kChecker };
+
+// What the two are started with.
+struct Jail {
+  const char* python = nullptr;
+  std::string folder;  // of a bare jail
+  int processes = 0;   // that a program may have
+  bool bare = false;
+  int cleaner[2] = {},
+      partner[2] = {};  // the keeper's end and the zygote's; checker's and zygote's
+};
+
 // What is the same in every jail: standard streams, limits, privileges.
-void give_up_rights(int cleaner) {
+void give_up_rights(int cleaner, int partner) {
   // In a jail with namespaces it is process 1: its end is the end of everything inside.
   must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "prctl");
-  must(dup2(cleaner, 3) == 3, "dup2");
-  must(fcntl(3, F_SETFD, 0) == 0, "fcntl");
-  syscall(SYS_close_range, 4, ~0U, 0);
+  const int kept[] = {fcntl(cleaner, F_DUPFD, 10), fcntl(partner, F_DUPFD, 10)};
+  must(kept[0] >= 0 && dup2(kept[0], 3) == 3, "dup2");
+  must(kept[1] >= 0 && dup2(kept[1], 4) == 4, "dup2");
+  syscall(SYS_close_range, 5, ~0U, 0);
   const int null = open("/dev/null", O_WRONLY);
   must(null >= 0, "/dev/null");
   dup2(null, 2);
-  if (null > 3) close(null);
+  close(null);
   const rlimit stack = {RLIM_INFINITY, RLIM_INFINITY}, none = {0, 0};
   const rlimit deep = {256 << 20, RLIM_INFINITY};
   if (setrlimit(RLIMIT_STACK, &deep) != 0) (void)setrlimit(RLIMIT_STACK, &stack);
@@ -283,14 +299,13 @@ void give_up_rights(int cleaner) {
   must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
 }
 
-[[noreturn]] void become_python(const char* python, const std::string& folder, int processes,
-                                bool bare) {
-  scmp_filter_ctx filter = system_calls(bare);
+[[noreturn]] void become_python(const Jail& jail, Role role) {
+  scmp_filter_ctx filter = system_calls(jail.bare);
   must(seccomp_load(filter) == 0, "seccomp_load");
-  const std::string zygote = folder + "/zygote.py", home = "HOME=" + folder + "/work",
-                    temporary = "TMPDIR=" + folder + "/work", at = "ASSAY_JAIL=" + folder,
-                    most = "ASSAY_PROCESSES=" + std::to_string(processes);
-  const char* arguments[] = {python, "-I", "-S", "-B", zygote.c_str(), nullptr};
+  const std::string zygote = jail.folder + "/zygote.py", home = "HOME=" + jail.folder + "/work",
+                    temporary = "TMPDIR=" + jail.folder + "/work", at = "ASSAY_JAIL=" + jail.folder,
+                    most = "ASSAY_PROCESSES=" + std::to_string(jail.processes);
+  const char* arguments[] = {jail.python, "-I", "-S", "-B", zygote.c_str(), nullptr};
   const char* environment[] = {"PATH=/usr/bin:/bin",
                                home.c_str(),
                                temporary.c_str(),
@@ -298,28 +313,28 @@ void give_up_rights(int cleaner) {
                                "PYTHONHASHSEED=0",
                                at.c_str(),
                                most.c_str(),
-                               bare ? "ASSAY_BARE=1" : nullptr,
+                               jail.bare ? "ASSAY_BARE=1" : "ASSAY_BARE=",
+                               role == Role::kChecker ? "ASSAY_ROLE=checker" : nullptr,
                                nullptr};
-  execve(python, const_cast<char* const*>(arguments), const_cast<char* const*>(environment));
-  fail(std::string(python) + ": " + std::strerror(errno));
+  execve(jail.python, const_cast<char* const*>(arguments), const_cast<char* const*>(environment));
+  fail(std::string(jail.python) + ": " + std::strerror(errno));
 }
 
 constexpr int kProcesses = 32;  // that a program may have
 
-[[noreturn]] void become_zygote(int cleaner, const char* python) {
-  give_up_rights(cleaner);
-  for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; ++capability) {
-    must(prctl(PR_CAPBSET_DROP, capability) == 0, "drop capabilities");
+[[noreturn]] void become(const Jail& jail, Role role) {
+  const int partner = jail.partner[role == Role::kChecker ? 0 : 1];
+  // The checker has nothing to ask of the keeper.
+  give_up_rights(role == Role::kChecker ? partner : jail.cleaner[1], partner);
+  if (!jail.bare) {
+    for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; ++capability) {
+      must(prctl(PR_CAPBSET_DROP, capability) == 0, "drop capabilities");
+    }
+    must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "drop capabilities");
+    (void)assay::jail::restrict_with_landlock({});
+    // As user 1000 the capabilities of the namespace go with execve.
+    become_python(jail, role);
   }
-  must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "drop capabilities");
-  (void)assay::jail::restrict_with_landlock({});
-  // As user 1000 the capabilities of the namespace go with execve.
-  become_python(python, "", kProcesses, false);
-}
-
-[[noreturn]] void become_bare_zygote(int cleaner, const char* python, const std::string& folder,
-                                     int processes) {
-  give_up_rights(cleaner);
   // What a program leaves behind becomes the zygote's, where it is found.
   must(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "prctl");
   std::vector<assay::jail::Shown> shown;
@@ -329,77 +344,96 @@ constexpr int kProcesses = 32;  // that a program may have
     shown.push_back({path, false});
   }
   shown.push_back({"/dev/null", true});
-  shown.push_back({folder + "/zygote.py", false});
-  shown.push_back({folder + "/filter.bpf", false});
-  shown.push_back({folder + "/work", true});
+  shown.push_back({jail.folder + "/zygote.py", false});
+  shown.push_back({jail.folder + "/filter.bpf", false});
+  shown.push_back({jail.folder + "/work", true});
   (void)assay::jail::restrict_with_landlock(shown);
-  become_python(python, folder, processes, true);
+  become_python(jail, role);
 }
 
-// Until the zygote ends: an empty /work whenever it asks.
-int keep(pid_t zygote, int cleaner) {
-  char request = 0;
-  while (read(cleaner, &request, 1) == 1) {
-    // What a program mounted over or holds open goes with the mount.
-    (void)umount2("/work", MNT_DETACH);
-    if (mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV, kWorkOptions) != 0) break;
-    if (write(cleaner, &request, 1) != 1) break;
-  }
-  kill(zygote, SIGKILL);
-  int status = 0;
-  waitpid(zygote, &status, 0);
-  return 0;
+// Process 1 of a namespace of its own, or a child like any other in a bare jail.
+pid_t start(const Jail& jail, Role role) {
+  const long child = jail.bare ? fork() : syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+  must(child >= 0, "process namespaces are forbidden on this machine");
+  if (child == 0) become(jail, role);
+  return static_cast<pid_t>(child);
+}
+
+void end(pid_t process) {
+  if (process <= 0) return;
+  kill(process, SIGKILL);
+  waitpid(process, nullptr, 0);
 }
 
 void interrupt(int) {}
 
-// The same without namespaces: "k" ends what a program left, "c" empties the folder. SIGTERM ends
-// the waiting for requests, and so all of it.
-int keep_bare(pid_t zygote, int cleaner, const std::string& folder) {
+// What the zygote asks for: "c" an empty folder, "x" a checker in the place of the one before, "k"
+// in a bare jail that what a program left ends.
+bool serve(const Jail& jail, char request, pid_t zygote, pid_t& checker) {
+  if (request == 'x') {
+    end(checker);
+    checker = start(jail, Role::kChecker);
+    return true;
+  }
+  if (!jail.bare) {
+    // What a program mounted over or holds open goes with the mount.
+    (void)umount2("/work", MNT_DETACH);
+    return mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV, kWorkOptions) == 0;
+  }
+  if (request != 'k') return assay::jail::empty_bare_folder(jail.folder, true);
+  assay::jail::end_descendants(zygote);
+  return true;
+}
+
+// Until the zygote ends, or SIGTERM interrupts the waiting for its requests.
+int keep(const Jail& jail) {
   struct sigaction action {};
   action.sa_handler = interrupt;
   sigaction(SIGTERM, &action, nullptr);
+  const pid_t zygote = start(jail, Role::kZygote);
+  // The end that tells that the zygote is gone must not be held here.
+  close(jail.cleaner[1]);
+  pid_t checker = 0;
   char request = 0;
-  while (read(cleaner, &request, 1) == 1) {
-    if (request == 'k') {
-      assay::jail::end_descendants(zygote);
-    } else if (!assay::jail::empty_bare_folder(folder, true)) {
-      break;
-    }
-    if (write(cleaner, &request, 1) != 1) break;
+  while (read(jail.cleaner[0], &request, 1) == 1) {
+    if (!serve(jail, request, zygote, checker)) break;
+    if (write(jail.cleaner[0], &request, 1) != 1) break;
   }
-  // The zygote first sees its programs end, so that none is left without it.
-  kill(zygote, SIGSTOP);
-  assay::jail::end_descendants(zygote);
-  kill(zygote, SIGKILL);
-  int status = 0;
-  waitpid(zygote, &status, 0);
-  assay::jail::end_descendants(getpid());
-  assay::jail::empty_bare_folder(folder, false);
+  if (jail.bare) {
+    // The zygote first sees its programs end, so that none is left without it.
+    kill(zygote, SIGSTOP);
+    assay::jail::end_descendants(zygote);
+  }
+  end(zygote);
+  end(checker);
+  if (jail.bare) {
+    assay::jail::end_descendants(getpid());
+    assay::jail::empty_bare_folder(jail.folder, false);
+  }
   return 0;
 }
 
 // A jail without namespaces. The keeper outlives a killed supervisor for as long as it takes to
 // end what is inside, and inherits what the zygote leaves.
-int make_bare(const std::string& zygote, const std::string& filter, const char* python) {
+void enter_bare(Jail& jail, const std::string& zygote, const std::string& filter) {
   const bool own_user = geteuid() == 0;
   become_nobody();
   must(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "prctl");
-  const std::string folder = assay::jail::make_bare_folder();
-  if (folder.empty()) fail(std::string("a folder for programs: ") + std::strerror(errno));
-  write_text(folder + "/zygote.py", zygote);
-  write_text(folder + "/filter.bpf", filter);
+  jail.folder = assay::jail::make_bare_folder();
+  if (jail.folder.empty()) fail(std::string("a folder for programs: ") + std::strerror(errno));
+  write_text(jail.folder + "/zygote.py", zygote);
+  write_text(jail.folder + "/filter.bpf", filter);
   // The limit counts all of the user's processes.
-  const int others = own_user ? 0 : assay::jail::processes_of_user(geteuid()) + kProcesses;
-  int pair[2];
-  must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
-  const pid_t child = fork();
-  must(child >= 0, "fork");
-  if (child == 0) become_bare_zygote(pair[1], python, folder, kProcesses + others);
-  close(pair[1]);
-  close(0);
-  close(1);
-  return keep_bare(child, pair[0], folder);
+  if (!own_user) jail.processes += assay::jail::processes_of_user(geteuid()) + kProcesses;
+}
+
+void enter_namespaces(const std::string& zygote, const std::string& filter) {
+  become_nobody();
+  enter_user_namespace();
+  must(unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0,
+       "namespaces are forbidden on this machine");
+  (void)sethostname("jail", 4);
+  change_root(zygote, filter);
 }
 
 }  // namespace
@@ -410,22 +444,17 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   const std::string zygote = read_text(argv[1]);
   const std::string filter = second_filter();
-  if (bare) return make_bare(zygote, filter, argv[2]);
-  become_nobody();
-  enter_user_namespace();
-  must(unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-               CLONE_NEWCGROUP) == 0,
-       "namespaces are forbidden on this machine");
-  (void)sethostname("jail", 4);
-  change_root(zygote, filter);
-  int pair[2];
-  must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
-  const pid_t child = fork();
-  must(child >= 0, "fork");
-  if (child == 0) become_zygote(pair[1], argv[2]);
-  // The ends that tell the other side that the zygote is gone must not be held here.
-  close(pair[1]);
-  close(0);
-  close(1);
-  return keep(child, pair[0]);
+  Jail jail;
+  jail.python = argv[2];
+  jail.bare = bare;
+  jail.processes = kProcesses;
+  if (bare) {
+    enter_bare(jail, zygote, filter);
+  } else {
+    enter_namespaces(zygote, filter);
+  }
+  for (int* pair : {jail.cleaner, jail.partner}) {
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
+  }
+  return keep(jail);
 }

@@ -179,11 +179,12 @@ void Sandbox::give_back(std::unique_ptr<Jail> jail) {
   free_.notify_one();
 }
 
-Result<ProgramOutcome> Sandbox::attempt(const Json& request, const std::string& part,
-                                        double wall_s) {
+Result<ProgramOutcome> Sandbox::attempt(const Json& request, const std::string& part, double wall_s,
+                                        bool foresee) {
   ASSAY_TRY(std::unique_ptr<Jail> jail, take());
   Json timed = request;
   timed["wall_s"] = wall_s;
+  timed["foresee"] = foresee;
   // The zygote keeps the wall limit itself; it has as much again for what comes before and after.
   const auto answer = jail->ask(timed, part, 2 * wall_s + 30);
   if (!answer.ok()) {
@@ -213,15 +214,19 @@ ProgramOutcome Sandbox::run_request(Json request, const std::string& part,
   if (!part.empty()) request["part_bytes"] = part.size();
   {
     const std::shared_lock shared(alone_);
-    const auto outcome = attempt(request, part, limits.wall_s);
+    auto outcome = attempt(request, part, limits.wall_s, true);
+    // A test made another call than its text seemed to say.
+    if (outcome.ok() && outcome->status == "not foreseen") {
+      outcome = attempt(request, part, limits.wall_s, false);
+    }
     if (outcome.ok() && outcome->status != "wall") return *outcome;
   }
   // Whoever was slow on a busy machine, or lost its jail, gets the machine for itself. One that
   // computes all the time, which other programs of the machine may slow down, gets more time.
   const std::unique_lock exclusive(alone_);
-  auto outcome = attempt(request, part, limits.wall_s);
+  auto outcome = attempt(request, part, limits.wall_s, false);
   if (outcome.ok() && outcome->status == "wall" && outcome->cpu_s > 0.1 * outcome->wall_s) {
-    outcome = attempt(request, part, 5 * limits.wall_s);
+    outcome = attempt(request, part, 5 * limits.wall_s, false);
   }
   if (outcome.ok()) return *outcome;
   ProgramOutcome lost;

@@ -30,7 +30,7 @@ struct ProgramLimits {
 // What became of a program.
 struct ProgramOutcome {
   // "ok", "wrong" (a test), "exception", "ended" (before its tests did), "cpu", "wall", "memory",
-  // "output", "forbidden" (a call, or the end of the checker), "crash" (a signal), "unscored" (the
+  // "output", "forbidden" (a call), "crash" (a signal), "unscored" (the
   // jail died twice).
   std::string status;
   std::string detail;
@@ -74,7 +74,8 @@ class Sandbox {
   Sandbox() = default;
   ProgramOutcome run_request(Json request, const std::string& part, const ProgramLimits& limits);
   // One attempt; an error if the jail died.
-  Result<ProgramOutcome> attempt(const Json& request, const std::string& part, double wall_s);
+  Result<ProgramOutcome> attempt(const Json& request, const std::string& part, double wall_s,
+                                 bool foresee);
   Result<std::unique_ptr<Jail>> take();
   void give_back(std::unique_ptr<Jail> jail);
 

@@ -2,9 +2,11 @@
 
 It is process 1 of its namespace, so nothing inside can signal it, and kill(-1) ends everything that a program left.
 Requests come on descriptor 0, answers go to descriptor 1: eight hex digits of length, then JSON. What a program must
-not see (tests with their expected values) follows a request as a second part, which only the checker's process reads:
-the zygote never holds it, so no program that is forked later finds it in its memory.
+not see (tests with their expected values) follows a request as a second part, which only the checker reads: the same
+file as a process of its own beside the zygote (ASSAY_ROLE), in another namespace. The zygote never holds it, so no
+program that is forked later finds it in its memory.
 """
+import _socket
 import binascii
 import builtins
 import ctypes
@@ -20,6 +22,7 @@ import select
 import signal
 import sys
 import time
+import warnings
 
 # What programs import most: done once. Every page of it is paid for at each fork, so what is seldom imported is not here.
 import array, bisect, cmath, collections, copy, datetime, enum, functools, heapq, io, itertools, math, operator  # noqa
@@ -31,13 +34,18 @@ for _module in (sys.modules[__name__], json, json.encoder, json.decoder, json.sc
         if not _name.startswith("_"):
             vars(_module).setdefault(_name, _value)
 
-REQUESTS, ANSWERS, CLEANER = 10, 11, 12  # where the jail's descriptors are kept
+REQUESTS, ANSWERS, CLEANER, PARTNER = 10, 11, 12, 13  # where the jail's descriptors are kept
 KEEP_STDERR_BYTES = 2000
 # Where the jail is; a bare one shares the machine's process numbers, so that nothing may be signalled.
 JAIL = os.environ.pop("ASSAY_JAIL")
 BARE = os.environ.pop("ASSAY_BARE", "") == "1"
+IS_CHECKER = os.environ.pop("ASSAY_ROLE", "") == "checker"
 PROCESSES = int(os.environ.pop("ASSAY_PROCESSES"))
 WORK = JAIL + "/work"
+
+# Compiling a program says nothing to the zygote.
+warnings.simplefilter("ignore", SyntaxWarning)
+warnings.simplefilter("ignore", DeprecationWarning)
 
 # Numbers of any length may be printed; what that costs counts as CPU time.
 sys.set_int_max_str_digits(0) if hasattr(sys, "set_int_max_str_digits") else None
@@ -80,19 +88,27 @@ def read_message(descriptor):
     return None if body is None else json.loads(body)
 
 
-def read_one_message(descriptor):
-    """The same where nothing follows until it is answered, in one read if it is short."""
-    data = os.read(descriptor, 1 << 16)
-    if not data:
-        return None
-    while len(data) < 8 or len(data) < 8 + int(data[:8], 16):
-        part = os.read(descriptor, 1 << 20)
-        if not part:
-            return None
-        data += part
-    if len(data) != 8 + int(data[:8], 16):
-        raise ValueError("more than one message")
-    return json.loads(data[8:])
+class Messages:
+    """Messages that may come several at a time."""
+
+    def __init__(self, descriptor):
+        self.descriptor, self.data = descriptor, b""
+
+    def next(self):
+        parts, count, size = [self.data], len(self.data), None
+        while size is None or count < size:
+            if size is None and count >= 8:
+                self.data = b"".join(parts)
+                parts, size = [self.data], 8 + int(self.data[:8], 16)
+                continue
+            part = os.read(self.descriptor, 1 << 16)
+            if not part:
+                return None
+            parts.append(part)
+            count += len(part)
+        data = b"".join(parts)
+        self.data = data[size:]
+        return json.loads(data[8:size])
 
 
 def write_message(descriptor, message):
@@ -115,6 +131,7 @@ class ListNode:
 
 
 LONGEST_LIST = 100_000
+LONGEST_COMPILED_EARLY = 16_384
 PLAIN = {int, float, str, bool, type(None)}
 NESTED = {list, dict}
 LONG = 1 << 63
@@ -198,17 +215,26 @@ def decode(value):
     return bytes.fromhex(inner)
 
 
-def limit(request, checker):
-    cpu_s = int(request["cpu_s"]) + (30 if checker else 0)
+def limit(request):
+    cpu_s = int(request["cpu_s"])
     memory = int(request["memory_bytes"])
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    limit_files_and_processes()
+
+
+def limit_files_and_processes():
     resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, 16 << 20))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
 
 
-def enter(request, descriptors, checker=False):
+def deny_programs_and_signals():
+    if libc.prctl(22, 2, ctypes.byref(NO_EXECVE), 0, 0) != 0:
+        os._exit(70)
+
+
+def enter(request, descriptors):
     """A forked child becomes what it is for: only the given descriptors, as 0, 1, 2, … in their order.
 
     What is compiled starts programs: the compiler its parts, a binary itself. Neither has anything to call or to kill but
@@ -221,17 +247,31 @@ def enter(request, descriptors, checker=False):
     os.closerange(len(held), 256)
     os.chdir(WORK)
     os.setsid()
-    limit(request, checker)
+    limit(request)
     starts_programs = request["mode"] == "compile" or "binary" in request
-    if not starts_programs and libc.prctl(22, 2, ctypes.byref(NO_EXECVE), 0, 0) != 0:
-        os._exit(70)
+    if not starts_programs:
+        deny_programs_and_signals()
 
 
 def run_source(request, name):
     namespace = {"__name__": name, "__builtins__": builtins, "ListNode": ListNode}
     sys.argv = ["program.py"]
-    exec(compile(request["source"], "program.py", "exec"), namespace)
+    exec(request["code"] or compile(request["source"], "program.py", "exec"), namespace)
     return namespace
+
+
+def compile_early(request):
+    """Code of short programs: the zygote's compiler is warm, that of a new process must touch every page of it first.
+    What is not to be compiled fails again where it belongs."""
+    request["code"] = None
+    if request["mode"] == "compile" or "binary" in request or not request["foresee"]:
+        return
+    if len(request["source"]) > LONGEST_COMPILED_EARLY:
+        return
+    try:
+        request["code"] = compile(request["source"], "program.py", "exec")
+    except BaseException:
+        pass
 
 
 def failure_of(error):
@@ -301,16 +341,17 @@ def called_program(request):
     except BaseException as error:
         write({"failed": failure_of(error), "detail": type(error).__name__ + ": " + str(error)[:200]})
         os._exit(0)
-    while True:
-        call = read_one_message(3)
+    calls = Messages(3)
+    for number in itertools.count(1):
+        call = calls.next()
         if call is None:
             os._exit(0)
         try:
             function = getattr(entry(), call["method"]) if call["method"] else entry
             result = function(*decode(call["arguments"]), **decode(call["named"]))
-            reply = {"value": encode(result)}
+            reply = {"number": number, "value": encode(result)}
         except BaseException as error:
-            reply = {"raised": type(error).__name__, "failed": failure_of(error), "detail": str(error)[:200]}
+            reply = {"number": number, "raised": type(error).__name__, "failed": failure_of(error), "detail": str(error)[:200]}
         write(reply)
 
 
@@ -322,11 +363,49 @@ class ProgramEnded(BaseException):
         self.detail = valid(detail)
 
 
-class Remote:
-    """The program's function as the checker calls it, or its class: Remote()().method(…)."""
+def call_body(method, arguments, named):
+    return json.dumps({"method": method, "arguments": encode(list(arguments)), "named": encode(named)}).encode()
 
-    def __init__(self):
-        self.ready = False
+
+class NotForeseen(BaseException):
+    """A call was sent that is not the one which tests make; the program is to be run again without."""
+
+
+class Remote:
+    """The program's function as the checker calls it, or its class: Remote(…).object().method(…)."""
+
+    # What may be on the way without a pipe being full.
+    AHEAD_BYTES = 32768
+
+    def __init__(self, read, write):
+        self.answers, self.write = Messages(read), write
+        self.ready, self.calls = False, 0
+        self.foreseen = iter(())
+        self.ahead, self.ahead_bytes = collections.deque(), 0
+        self.next = None
+
+    def foresee(self, bodies):
+        """Calls that will be made in this order, whatever is answered: they are sent before their turn, so that the
+        program need not wait between them."""
+        self.foreseen = iter(bodies)
+        self.next = next(self.foreseen, None)
+        self.send_ahead()
+
+    def send_ahead(self):
+        data = b""
+        while self.next is not None and (not self.ahead or self.ahead_bytes + len(self.next) < self.AHEAD_BYTES):
+            self.ahead.append(self.next)
+            self.ahead_bytes += len(self.next)
+            data += b"%08x" % len(self.next) + self.next
+            self.next = next(self.foreseen, None)
+        if data:
+            self.send(data)
+
+    def send(self, data):
+        try:
+            write_all(self.write, data)
+        except OSError:
+            raise ProgramEnded("ended", "the program ended before its tests did")
 
     def object(self):
         """An object of the program's class; each call of a method makes a new one."""
@@ -339,7 +418,10 @@ class Remote:
         return Methods()
 
     def receive(self):
-        message = read_one_message(3)
+        try:
+            message = self.answers.next()
+        except ValueError:
+            raise ProgramEnded("exception", "the program wrote into its results")
         if message is None:
             raise ProgramEnded("ended", "the program ended before its tests did")
         if not isinstance(message, dict):
@@ -355,12 +437,18 @@ class Remote:
         if not self.ready:
             self.receive()
             self.ready = True
-        body = json.dumps({"method": method, "arguments": encode(list(arguments)), "named": encode(named)}).encode()
-        try:
-            write_all(4, b"%08x" % len(body) + body)
-        except OSError:
-            raise ProgramEnded("ended", "the program ended before its tests did")
+        body = call_body(method, arguments, named)
+        if self.ahead:
+            if self.ahead.popleft() != body:
+                raise NotForeseen
+            self.ahead_bytes -= len(body)
+            self.send_ahead()
+        else:
+            self.send(b"%08x" % len(body) + body)
+        self.calls += 1
         reply = self.receive()
+        if reply.get("number") != self.calls:
+            raise ProgramEnded("exception", "the program wrote into its results")
         if "value" in reply:
             return decode(reply["value"])
         if reply["failed"] != "exception":
@@ -402,24 +490,80 @@ def listed(value):
     return value
 
 
-def check(request, part):
+def compiled(part):
+    """A test and what stands before it, as code."""
+    try:
+        prompt = compile(part["prompt"], "prompt.py", "exec")
+    except SyntaxError:  # a head without a docstring
+        prompt = compile(part["prompt"] + "    pass\n", "prompt.py", "exec")
+    return prompt, compile(part["test"], "test.py", "exec")
+
+
+def foreseeable_calls(test, entry):
+    """The first calls of what `check` is given, or of the same by its own name, as far as they are made whatever comes of
+    them: one in a statement, of values that are written there."""
+    import ast
+    checks = [f for f in ast.parse(test).body if isinstance(f, ast.FunctionDef) and f.name == "check"]
+    if len(checks) != 1 or len(checks[0].args.args) != 1 or checks[0].decorator_list:
+        return ()
+    names = (checks[0].args.args[0].arg, entry)
+    bodies = []
+    for statement in checks[0].body:
+        nodes = list(ast.walk(statement))
+        named = [n for n in nodes if isinstance(n, ast.Name) and n.id in names]
+        if any(isinstance(n, (ast.BoolOp, ast.IfExp, ast.Lambda, ast.comprehension, ast.NamedExpr)) or
+               isinstance(n, ast.Compare) and len(n.ops) > 1 for n in nodes):
+            break
+        if not isinstance(statement, (ast.Assert, ast.Expr, ast.Assign, ast.Import, ast.ImportFrom, ast.Pass)):
+            break
+        if not named:
+            continue
+        calls = [n for n in nodes if isinstance(n, ast.Call) and n.func in named]
+        in_test = isinstance(statement, ast.Assert) and calls and calls[0] in ast.walk(statement.test)
+        if len(named) != 1 or len(calls) != 1 or not in_test:
+            break
+        try:
+            arguments = [ast.literal_eval(a) for a in calls[0].args]
+            keywords = {k.arg: ast.literal_eval(k.value) for k in calls[0].keywords}
+        except ValueError:
+            break
+        if None in keywords:  # **{…}
+            break
+        bodies.append(call_body("", arguments, keywords))
+    return bodies
+
+
+class Tests:
+    """The second part of a request: what is expected of a program."""
+
+    def __init__(self, request, data):
+        self.of = (request["entry"], data)
+        self.part = json.loads(data)
+        self.code, self.calls = None, ()
+        if "test" in self.part:
+            self.code = compiled(self.part)
+            if self.part.get("call", True) and not self.part.get("class"):
+                self.calls = foreseeable_calls(self.part["test"], request["entry"])
+
+
+def check(request, tests, remote):
     """The tests against the program; what the verdict says is nothing of what they expect."""
-    remote = Remote()
+    part = tests.part
     if request["mode"] == "assertions":
         namespace = {"__name__": "test", "ListNode": ListNode}
-        try:
-            prompt = compile(part["prompt"], "prompt.py", "exec")
-        except SyntaxError:  # a head without a docstring
-            prompt = compile(part["prompt"] + "    pass\n", "prompt.py", "exec")
-        exec(prompt, namespace)
+        exec(tests.code[0], namespace)
         namespace[request["entry"]] = remote.object if part.get("class") else remote
-        exec(compile(part["test"], "test.py", "exec"), namespace)
+        exec(tests.code[1], namespace)
         if part.get("call", True):
+            if request["foresee"]:
+                remote.foresee(tests.calls)
             namespace["check"](remote)
         return {"status": "ok"}
     outputs = []
     plain = part.get("plain_expected")
     inputs = [arguments for several in part["inputs"] for arguments in several]
+    if request["foresee"]:
+        remote.foresee(call_body("", arguments, {}) for arguments in inputs)
     for i, arguments in enumerate(inputs):
         out = remote(*arguments)
         if request["mode"] == "reference":
@@ -442,36 +586,60 @@ def check(request, part):
     return {"status": "ok", "outputs": outputs} if request["mode"] == "reference" else {"status": "ok"}
 
 
-def checker(request, part_bytes):
-    """Descriptors: 3 and 4 to the program, 5 the requests' second part, 6 the verdict, 7 the answers."""
+def checked(request, data, last, remote):
+    """The verdict, and the tests for the next program, which is often asked the same."""
+    tests = None
     try:
-        part = json.loads(read_exactly(5, part_bytes))
-        os.close(5)
-        write_all(6, b"r")
-        verdict = check(request, part)
+        tests = last if last is not None and last.of == (request["entry"], data) else Tests(request, data)
+        return check(request, tests, remote), tests
+    except ProgramEnded as ended:
+        return {"status": ended.status, "detail": ended.detail}, tests
+    except NotForeseen:
+        return {"status": "not foreseen"}, tests
+    except AssertionError:
+        return {"status": "wrong", "detail": "an assertion failed"}, tests
+    except MemoryError:
+        return {"status": "memory", "detail": "the checker"}, None
+    except BaseException as error:
+        return {"status": "exception", "detail": type(error).__name__}, tests
+
+
+def checker():
+    """Lives for many programs: a request and the two ends of a program's pipes come from the zygote, the tests from its
+    supervisor, and a verdict goes back."""
+    libc.prctl(4, 0, 0, 0, 0)  # not dumpable: in a bare jail programs have the same user, and may have /proc
+    limit_files_and_processes()
+    deny_programs_and_signals()
+    tests = None
+    while True:
+        descriptors = array.array("i")
+        header, ancillary, _, _ = partner.recvmsg(8, _socket.CMSG_SPACE(2 * descriptors.itemsize))
+        if not header:
+            os._exit(0)
+        for _, _, bytes_of in ancillary:
+            descriptors.frombytes(bytes_of)
+        request = json.loads(read_exactly(PARTNER, int(header, 16)))
+        data = read_exactly(REQUESTS, request["part_bytes"])
+        write_all(PARTNER, b"r")
+        resource.setrlimit(resource.RLIMIT_AS, (int(request["memory_bytes"]), resource.RLIM_INFINITY))
+        verdict, tests = checked(request, data, tests, Remote(*descriptors))
+        del data
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        for descriptor in descriptors:
+            os.close(descriptor)
         if request["mode"] == "reference":
             # What tests expect goes past the zygote, which must not hold it.
-            write_message(7, verdict)
+            write_message(ANSWERS, verdict)
             verdict = {"status": "silent"}
-    except ProgramEnded as ended:
-        verdict = {"status": ended.status, "detail": ended.detail}
-    except AssertionError:
-        verdict = {"status": "wrong", "detail": "an assertion failed"}
-    except MemoryError:
-        verdict = {"status": "memory", "detail": "the checker"}
-    except BaseException as error:
-        verdict = {"status": "exception", "detail": type(error).__name__}
-    body = json.dumps(verdict).encode()
-    write_all(6, b"%08x" % len(body) + body)
-    os._exit(0)
+        write_message(PARTNER, verdict)
 
 
-def forked(request, descriptors, work, is_checker=False):
+def forked(request, descriptors, work):
     pid = os.fork()
     if pid != 0:
         return pid
     try:
-        enter(request, descriptors, is_checker)
+        enter(request, descriptors)
         work()
     finally:
         os._exit(70)
@@ -505,10 +673,10 @@ class Run:
         self.descriptors.append(null)
         self.out, out_write = self.pipe()
         self.err, err_write = self.pipe()
-        self.result_read = self.feed = None
+        self.feed = None
         self.pending = b""
-        self.checker = None
-        if request["mode"] in ("stdin", "compile"):
+        self.is_checked = request["mode"] not in ("stdin", "compile")
+        if not self.is_checked:
             in_read, self.feed = self.pipe()
             self.pending = request.get("stdin", "").encode("utf-8", "replace")
             work = (compiler if request["mode"] == "compile" else
@@ -519,16 +687,11 @@ class Run:
         else:
             to_read, to_write = self.pipe()
             from_read, from_write = self.pipe()
-            self.result_read, result_write = self.pipe()
-            # The checker has its part before the program runs, which could end it on the way.
-            self.checker = forked(
-                request, [null, null, null, from_read, to_write, REQUESTS, result_write, ANSWERS],
-                lambda: checker(request, request["part_bytes"]), is_checker=True)
-            if os.read(self.result_read, 1) != b"r":
-                os._exit(73)
+            # The checker has its part before the program runs.
+            ask_checker(request, [from_read, to_write])
             self.program = forked(request, [null, out_write, err_write, to_read, from_write],
                                   lambda: called_program(request))
-            self.close(to_read, to_write, from_read, from_write, result_write)
+            self.close(to_read, to_write, from_read, from_write)
         self.close(out_write, err_write)
 
     def reap(self, block=False):
@@ -539,14 +702,15 @@ class Run:
                 return
             if pid == 0:
                 return
-            if pid != self.checker:
-                self.cpu_s += usage.ru_utime + usage.ru_stime
-            if pid in (self.program, self.checker):
+            self.cpu_s += usage.ru_utime + usage.ru_stime
+            if pid == self.program:
                 self.ends[pid] = (status, usage)
 
     def take(self, descriptor, poller):
         part = os.read(descriptor, 1 << 16)
         if not part:
+            if descriptor == PARTNER:
+                os._exit(73)
             poller.unregister(descriptor)
             return False
         if descriptor == self.out:
@@ -579,7 +743,7 @@ class Run:
     def wait(self):
         begun = time.monotonic()
         poller = select.poll()
-        reads = [d for d in (self.out, self.err, self.result_read) if d is not None]
+        reads = [self.out, self.err] + [PARTNER] * self.is_checked
         for descriptor in reads:
             poller.register(descriptor, select.POLLIN)
         if self.feed is not None:
@@ -588,12 +752,13 @@ class Run:
             else:
                 self.close(self.feed)
                 self.feed = None
-        main = self.checker or self.program
-        ended = os.pidfd_open(main)
-        self.descriptors.append(ended)
-        poller.register(ended, select.POLLIN)
+        ended = None
+        if not self.is_checked:  # else the checker sees that the program ended
+            ended = os.pidfd_open(self.program)
+            self.descriptors.append(ended)
+            poller.register(ended, select.POLLIN)
         poller.register(REQUESTS, 0)  # only that it hangs up
-        while self.status is None and main not in self.ends and not self.has_result():
+        while self.status is None and (not self.has_result() if self.is_checked else self.program not in self.ends):
             left = begun + self.request["wall_s"] - time.monotonic()
             if left <= 0:
                 self.status = "wall"
@@ -624,6 +789,9 @@ class Run:
             except ProcessLookupError:
                 pass
         self.reap(block=True)
+        if self.is_checked:
+            self.await_checker(poller)
+            reads.remove(PARTNER)
         for descriptor in reads:
             os.set_blocking(descriptor, False)
             try:
@@ -633,6 +801,21 @@ class Run:
                 pass
         for descriptor in list(self.descriptors):
             self.close(descriptor)
+
+    def await_checker(self, poller):
+        """A checker whose program is gone has a verdict soon, or computes and is replaced."""
+        until = time.monotonic() + 1
+        while not self.has_result():
+            left = until - time.monotonic()
+            if left <= 0:
+                ask_keeper(b"x")
+                forget_checker()
+                return
+            for descriptor, _ in poller.poll(left * 1000):
+                if descriptor == PARTNER:
+                    self.take(PARTNER, poller)
+                else:
+                    poller.unregister(descriptor)
 
     def keep_binary(self):
         self.binary = ""
@@ -651,19 +834,17 @@ class Run:
             answer["status"] = self.status
         elif self.cpu_s >= self.request["cpu_s"] + 1:
             answer["status"] = "cpu"  # each process has the limit, all of them together have it too
-        # What is killed here is killed by SIGKILL; these came before, whoever was seen to end first.
+        # What is killed here is killed by SIGKILL; others came before, whoever was seen to end first.
         elif signal_number == signal.SIGXCPU:
             answer["status"] = "cpu"
         elif signal_number == signal.SIGSYS:
             answer["status"] = "forbidden"
-        elif not self.killed_here and signal_number:
+        elif signal_number and (signal_number != signal.SIGKILL or not self.killed_here):
             used_up = signal_number == signal.SIGKILL and answer["cpu_s"] >= self.request["cpu_s"]
             answer["status"] = "cpu" if used_up else "crash"
             answer["detail"] = signal.Signals(signal_number).name
-        elif self.checker is not None:
-            # Nobody but the program can have ended a checker that has no verdict.
-            answer.update(json.loads(self.result[8:]) if len(self.result) > 8 else
-                          {"status": "forbidden", "detail": "the checker was killed"})
+        elif self.is_checked:
+            answer.update(json.loads(self.result[8:]))
         elif self.request["mode"] == "compile" and os.WEXITSTATUS(status) == NO_COMPILER:
             answer["status"] = "unscored"
         elif os.WEXITSTATUS(status) == 71:
@@ -677,42 +858,88 @@ class Run:
             answer["detail"] = self.errors.decode("utf-8", "replace")[:1000] if answer["status"] != "ok" else ""
             if answer["status"] == "unscored":
                 answer["detail"] = "there is no /usr/bin/g++ on this machine"
-        elif self.checker is None:
+        elif not self.is_checked:
             answer["stdout"] = self.output.decode("utf-8", "replace")
         return answer
 
 
 def ask_keeper(what):
-    """The jail's parent: "c" gives the next program an empty folder, "k" ends what a program left."""
+    """The jail's parent: "c" gives the next program an empty folder, "k" ends what a program left, "x" starts a checker
+    in the place of the one before."""
     os.write(CLEANER, what)
     if os.read(CLEANER, 1) != what:
         os._exit(72)
+
+
+has_checker = False
+
+
+def is_untouched():
+    """Whether the folder has nothing in it, not even what has no name any more: most programs leave it so."""
+    used = os.statvfs(WORK)
+    return (used.f_files - used.f_ffree == 1 and used.f_blocks == used.f_bfree and
+            os.stat(WORK).st_mode == WORK_MODE)
+
+
+def forget_checker():
+    """What the one before had said is nobody's."""
+    os.set_blocking(PARTNER, False)
+    try:
+        while os.read(PARTNER, 1 << 16):
+            pass
+    except BlockingIOError:
+        pass
+    os.set_blocking(PARTNER, True)
+
+
+def ask_checker(request, descriptors):
+    global has_checker
+    if not has_checker:
+        ask_keeper(b"x")
+        has_checker = True
+    body = json.dumps({name: request[name] for name in ("mode", "entry", "foresee", "part_bytes", "memory_bytes")}).encode()
+    partner.sendmsg([b"%08x" % len(body)],
+                    [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))])
+    write_all(PARTNER, body)
+    if os.read(PARTNER, 1) != b"r":
+        os._exit(73)
 
 
 def main():
     os.dup2(0, REQUESTS, inheritable=False)
     os.dup2(1, ANSWERS, inheritable=False)
     os.dup2(3, CLEANER, inheritable=False)
+    os.dup2(4, PARTNER, inheritable=False)
     null = os.open("/dev/null", os.O_RDWR)
-    for descriptor in (0, 1, 2, 3):
+    for descriptor in (0, 1, 2, 3, 4):
         os.dup2(null, descriptor)
     os.close(null)
     os.close(3)
+    os.close(4)
+    global partner
+    partner = _socket.socket(fileno=PARTNER)
     gc.collect()
     gc.freeze()
+    if IS_CHECKER:
+        checker()
+    global WORK_MODE
+    WORK_MODE = os.stat(WORK).st_mode
     write_message(ANSWERS, {"status": "ready", "python": sys.version.split()[0]})
     while True:
         request = read_message(REQUESTS)
         if request is None:
             os._exit(0)
+        compile_early(request)
         run = Run(request)
         run.start()
         request.pop("source", None)
+        request.pop("code", None)
         request.pop("stdin", None)
         run.wait()
         run.keep_binary()
         os.chdir("/")
-        ask_keeper(b"c")
+        if BARE or not is_untouched():
+            ask_keeper(b"c")
         answer = run.verdict()
         if answer["status"] != "silent":
             write_message(ANSWERS, answer)

@@ -2,13 +2,16 @@
 #include <benchmark/benchmark.h>
 #include <tbb/parallel_for.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 
 #include "harness/base/boxed.h"
+#include "harness/base/clock.h"
 #include "harness/base/file.h"
 #include "harness/base/json.h"
 #include "harness/base/text.h"
+#include "scorers/code/sandbox.h"
 #include "scorers/ifeval/instructions.h"
 #include "scorers/math/equal.h"
 #include "scorers/scorer.h"
@@ -44,6 +47,41 @@ void score_ifeval(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(rows.size()));
 }
 BENCHMARK(score_ifeval);
+
+// One jail: an empty program, and the solutions of HumanEval with the times from program to
+// verdict.
+void score_empty_programs(benchmark::State& state) {
+  const auto sandbox = Sandbox::start(1);
+  if (!sandbox.ok()) return state.SkipWithError(sandbox.error().message.c_str());
+  for (auto _ : state) benchmark::DoNotOptimize((*sandbox)->run("pass", "", {}).status);
+}
+BENCHMARK(score_empty_programs)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+void score_humaneval(benchmark::State& state) {
+  const std::string path = data() + "/humaneval/HumanEval.jsonl.gz";
+  if (!file_exists(path)) return state.SkipWithError("set ASSAY_DATA");
+  const auto sandbox = Sandbox::start(1);
+  if (!sandbox.ok()) return state.SkipWithError(sandbox.error().message.c_str());
+  const std::vector<Json> rows = testing::load_jsonl_gz(path);
+  std::vector<double> times_ms;
+  for (auto _ : state) {
+    for (const Json& row : rows) {
+      const double begun_s = monotonic_s();
+      const auto outcome = (*sandbox)->check(
+          "assertions",
+          row["prompt"].get<std::string>() + row["canonical_solution"].get<std::string>(),
+          row["entry_point"], Json{{"prompt", row["prompt"]}, {"test", row["test"]}}.dump(), {});
+      if (outcome.status != "ok") return state.SkipWithError("a solution fails");
+      times_ms.push_back(1e3 * (monotonic_s() - begun_s));
+    }
+  }
+  std::sort(times_ms.begin(), times_ms.end());
+  state.counters["p50_ms"] = times_ms[times_ms.size() / 2];
+  state.counters["p99_ms"] = times_ms[times_ms.size() * 99 / 100];
+  state.counters["programs"] =
+      benchmark::Counter(static_cast<double>(times_ms.size()), benchmark::Counter::kIsRate);
+}
+BENCHMARK(score_humaneval)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 void score_math_pairs(benchmark::State& state) {
   const std::string path = data() + "/math_equivalence/pairs.jsonl";

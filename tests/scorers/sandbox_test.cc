@@ -98,6 +98,26 @@ TEST(Sandbox, WhatBecomesOfAProgramIsSaid) {
   expect_what_became_of_programs(Confinement::kJail);
 }
 
+TEST(Sandbox, AProgramFindsNothingOfTheOneBefore) {
+  ASSAY_NEED_SANDBOX();
+  const auto sandbox = Sandbox::start(1);
+  ASSERT_OK(sandbox);
+  const std::string look =
+      "import os\nprint(sorted(os.listdir('/work')), oct(os.stat('/work').st_mode & 0o7777),\n"
+      "      sum(os.statvfs('/work')[i] for i in (2, 3, 4, 5, 6, 7)))";
+  const std::string clean = (*sandbox)->run(look, "", ProgramLimits()).output;
+  EXPECT_THAT(clean, HasSubstr("[] 0o755"));
+  for (const char* leave :
+       {"pass", "open('f', 'w')", "open('f', 'w').write('x' * 100000)", "os.mkdir('d')",
+        "os.symlink('/usr', 'l')", "os.chmod('/work', 0o777)", "os.chmod('/work', 0)",
+        "open('f', 'w').write('x' * 100000); os.unlink('f')",
+        "f = open('f', 'w'); os.unlink('f'); f.write('x' * 100000); os.fork()", "os.mkfifo('p')",
+        "os.rename('/work', '/other')"}) {
+    (void)(*sandbox)->run(std::string("import os\n") + leave, "", ProgramLimits());
+    EXPECT_EQ((*sandbox)->run(look, "", ProgramLimits()).output, clean) << leave;
+  }
+}
+
 int bare_folders() {
   int count = 0;
   const char* temporary = std::getenv("TMPDIR");
