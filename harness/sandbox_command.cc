@@ -48,6 +48,9 @@ int check_machine(const RunOptions& options) {
   fmt::print("{}\n", options.sandbox == "none"
                          ? "system-call filter, no namespaces: made"
                          : "namespaces, private root, system-call filter: made");
+  fmt::print("{}\n", (*sandbox)->limits_memory_of_all()
+                         ? "control groups: memory and number of all of a program's processes"
+                         : "no control groups can be made here: memory is limited by process");
   int attacks = 0, contained = 0;
   std::string_view rest = *text;
   while (!rest.empty()) {

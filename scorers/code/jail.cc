@@ -1,8 +1,10 @@
 // assay_jail: makes a jail around itself and becomes its keeper; the zygote inside runs programs.
 //
-//   assay_jail ZYGOTE.py PYTHON [bare]    descriptors 0 and 1: the zygote's requests and answers
+//   assay_jail ZYGOTE.py PYTHON jail|bare [GROUP…]
 //
-// "bare": without namespaces, for machines that forbid them; see bare.h. Else:
+// Descriptors 0 and 1 are the zygote's requests and answers; the groups are cgroup.procs files of
+// control groups to enter. "bare": without namespaces, for machines that forbid them; see bare.h.
+// "jail":
 // User, mount, pid, net, ipc, uts and cgroup namespaces; a root of its own (tmpfs, with the
 // system's programs and libraries bound read-only, no /proc, nothing of /home, /root or /var); no
 // network; no capabilities, no_new_privs, an allow-list of system calls. The keeper stays outside
@@ -427,6 +429,14 @@ void enter_bare(Jail& jail, const std::string& zygote, const std::string& filter
   if (!own_user) jail.processes += assay::jail::processes_of_user(geteuid()) + kProcesses;
 }
 
+// What the kernel does not let be entered limits nothing; the other limits hold without it.
+void enter_group(const char* entrance) {
+  const int file = open(entrance, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  (void)!write(file, "0", 1);
+  close(file);
+}
+
 void enter_namespaces(const std::string& zygote, const std::string& filter) {
   become_nobody();
   enter_user_namespace();
@@ -439,8 +449,9 @@ void enter_namespaces(const std::string& zygote, const std::string& filter) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool bare = argc == 4 && std::string(argv[3]) == "bare";
-  if (argc != 3 && !bare) fail("usage: assay_jail ZYGOTE.py PYTHON [bare]");
+  if (argc < 4) fail("usage: assay_jail ZYGOTE.py PYTHON jail|bare [GROUP…]");
+  const bool bare = std::string(argv[3]) == "bare";
+  for (int i = 4; i < argc; ++i) enter_group(argv[i]);
   signal(SIGPIPE, SIG_IGN);
   const std::string zygote = read_text(argv[1]);
   const std::string filter = second_filter();

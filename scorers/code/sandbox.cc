@@ -22,6 +22,7 @@
 #include "harness/base/file.h"
 #include "harness/base/resources.h"
 #include "harness/base/text.h"
+#include "scorers/code/jail_group.h"
 
 namespace assay {
 namespace {
@@ -52,8 +53,13 @@ class Sandbox::Jail {
     try {
       asio::writable_pipe requests(jail->context_);
       asio::readable_pipe answers(jail->context_);
-      std::vector<std::string> arguments = {zygote, "/usr/bin/python3"};
-      if (confinement == Confinement::kBare) arguments.emplace_back("bare");
+      std::vector<std::string> arguments = {zygote, "/usr/bin/python3",
+                                            confinement == Confinement::kBare ? "bare" : "jail"};
+      jail->group_ = JailGroup::make(JailGroup::own_folders(), kMostProcesses);
+      if (jail->group_) {
+        const std::vector<std::string>& entrances = jail->group_->entrances();
+        arguments.insert(arguments.end(), entrances.begin(), entrances.end());
+      }
       jail->process_ = std::make_unique<process::process>(
           jail->context_, program, arguments, process::process_stdio{requests, answers, nullptr});
       jail->requests_ = requests.release();
@@ -84,6 +90,14 @@ class Sandbox::Jail {
     process_->request_exit(code);
     if (!ends_within(5)) process_->terminate(code);
   }
+
+  // All processes of a program together get twice what one of them may have, as program and checker
+  // may each have it, and what the jail itself takes.
+  void limit_memory(int64_t bytes) {
+    if (group_) (void)group_->limit_memory(2 * bytes + (int64_t{256} << 20));
+  }
+  bool limits_memory_of_all() const { return group_ && group_->limits_memory(); }
+  int64_t killed_for_memory() const { return group_ ? group_->killed_for_memory() : 0; }
 
   Result<Json> ask(const Json& request, const std::string& part, double timeout_s) {
     const std::string body = dump_json(request);
@@ -135,6 +149,9 @@ class Sandbox::Jail {
     }
   }
 
+  static constexpr int kMostProcesses = 48;  // a program's and the jail's
+
+  std::unique_ptr<JailGroup> group_;
   asio::io_context context_;
   std::unique_ptr<process::process> process_;
   int requests_ = -1, answers_ = -1;
@@ -146,6 +163,7 @@ Result<std::unique_ptr<Sandbox>> Sandbox::start(int jails, Confinement confineme
   sandbox->most_ =
       jails > 0 ? jails : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   ASSAY_TRY(std::unique_ptr<Jail> first, Jail::start(confinement));
+  sandbox->limits_memory_of_all_ = first->limits_memory_of_all();
   sandbox->there_ = 1;
   sandbox->idle_.push_back(std::move(first));
   return sandbox;
@@ -185,12 +203,19 @@ Result<ProgramOutcome> Sandbox::attempt(const Json& request, const std::string& 
   Json timed = request;
   timed["wall_s"] = wall_s;
   timed["foresee"] = foresee;
+  jail->limit_memory(request.value("memory_bytes", int64_t{0}));
+  const int64_t killed_before = jail->killed_for_memory();
   // The zygote keeps the wall limit itself; it has as much again for what comes before and after.
   const auto answer = jail->ask(timed, part, 2 * wall_s + 30);
+  const bool too_much = jail->killed_for_memory() > killed_before;
   if (!answer.ok()) {
     jail.reset();
     give_back(nullptr);
-    return answer.error();
+    if (!too_much) return answer.error();
+    ProgramOutcome outcome;
+    outcome.status = "memory";
+    outcome.detail = "all processes together, and the jail with them";
+    return outcome;
   }
   give_back(std::move(jail));
   ProgramOutcome outcome;
@@ -200,6 +225,10 @@ Result<ProgramOutcome> Sandbox::attempt(const Json& request, const std::string& 
   if (answer->contains("binary")) outcome.output = answer->value("binary", std::string());
   for (const Json& output : answer->value("outputs", Json::array())) {
     if (output.is_string()) outcome.outputs.push_back(output.get<std::string>());
+  }
+  if (too_much && outcome.status != "ok") {
+    outcome.status = "memory";
+    outcome.detail = "all processes together";
   }
   outcome.cpu_s = answer->value("cpu_s", 0.0);
   outcome.wall_s = answer->value("wall_s", 0.0);

