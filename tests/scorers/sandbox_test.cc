@@ -287,6 +287,19 @@ TEST(Sandbox, EveryAttackIsContained) {
   EXPECT_EQ(jail_processes(), before);
 }
 
+TEST(Sandbox, EveryAttackIsContainedForAnOrdinaryUserToo) {
+  ASSAY_NEED_SANDBOX();
+  const std::string user = "setpriv --reuid 65534 --regid 65534 --clear-groups ";
+  if (geteuid() != 0) GTEST_SKIP() << "the user is an ordinary one";
+  if (testing::run_program("--version", user).exit_code != 0) {
+    GTEST_SKIP() << "an ordinary user cannot start the program where it lies";
+  }
+  const auto check = testing::run_program("sandbox check", user);
+  if (check.err.find("forbidden on this machine") != std::string::npos) GTEST_SKIP() << check.err;
+  EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
+  EXPECT_THAT(check.out, HasSubstr("132 of 132 attacks contained"));
+}
+
 // Nothing of an earlier request's tests is in the memory of a later program.
 TEST(Sandbox, ExpectedValuesNeverEnterAProgramsProcess) {
   ASSAY_NEED_SANDBOX();
