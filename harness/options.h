@@ -31,7 +31,7 @@ struct RunOptions {
   int batch_size = 64;
   double kv_cache_gib = 0, gpu_memory = 0.9;
   int tensor_parallel = 1;
-  std::string gemm = "kernel";  // or cublaslt: who multiplies bf16 weights on a GPU
+  std::string gemm = "kernel";  // or cublaslt: who multiplies 16-bit weights on a GPU
   std::string cpu_isa = "auto";
   std::string device = "auto";                          // see engine/runtime/local_engine.h
   std::string activations = "auto", kv_cache = "auto";  // see engine/ops.h

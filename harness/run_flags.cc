@@ -74,7 +74,7 @@ void add_engine_flags(CLI::App& app, RunOptions& o) {
       ->multi_option_policy(last);
   command
       ->add_option("--gemm", o.gemm,
-                   "Who multiplies bf16 weights on a GPU: kernel (this program's) or cublaslt")
+                   "Who multiplies 16-bit weights on a GPU: kernel (this program's) or cublaslt")
       ->capture_default_str()
       ->multi_option_policy(last);
   command

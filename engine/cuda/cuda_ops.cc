@@ -190,11 +190,12 @@ class CudaOps : public Ops {
       pages_memory_{*runtime_, moves_}, units_memory_{*runtime_, moves_},
       wanted_memory_{*runtime_, moves_}, high_memory_{*runtime_, moves_},
       low_memory_{*runtime_, moves_}, sums_memory_{*runtime_, moves_},
-      workspace_{*runtime_, moves_}, partial_memory_{*runtime_, moves_},
-      partial_scale_memory_{*runtime_, moves_}, weights_memory_{*runtime_, moves_},
-      blocks_memory_{*runtime_, moves_}, sample_rows_memory_{*runtime_, moves_},
-      sampled_memory_{*runtime_, moves_}, results_memory_{*runtime_, moves_},
-      ranks_memory_{*runtime_, moves_};
+      half_high_memory_{*runtime_, moves_}, half_low_memory_{*runtime_, moves_},
+      factors_memory_{*runtime_, moves_}, workspace_{*runtime_, moves_},
+      partial_memory_{*runtime_, moves_}, partial_scale_memory_{*runtime_, moves_},
+      weights_memory_{*runtime_, moves_}, blocks_memory_{*runtime_, moves_},
+      sample_rows_memory_{*runtime_, moves_}, sampled_memory_{*runtime_, moves_},
+      results_memory_{*runtime_, moves_}, ranks_memory_{*runtime_, moves_};
 };
 
 void CudaOps::begin(const Batch& batch) {
@@ -298,21 +299,40 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
   const int stride = (columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk;
   const int filled_rows = (rows + kGemmRows - 1) / kGemmRows * kGemmRows;
   const size_t values = static_cast<size_t>(for_gemm_ ? filled_rows : rows) * stride;
-  const CudaActivations activations = {high_memory_.get<uint16_t>(values),
-                                       both_parts_ ? low_memory_.get<uint16_t>(values) : nullptr,
-                                       sums_memory_.get<float>(values / 16), stride};
-  kernels_.split_activations(stream_, x, rows, columns, activations);
+  CudaActivations activations;
+  CudaHalves halves;
   for (const Product& product : products) {
     const CudaWeightView& view = static_cast<const CudaWeight*>(product.weight)->view();
     const int64_t outputs = view.shape.outputs;
-    if (view.row_stride > 0) {
+    const bool by_gemm = view.row_stride > 0, half = by_gemm && view.dtype == DType::kF16;
+    if (half && halves.stride == 0) {
+      halves = {half_high_memory_.get<uint16_t>(values),
+                both_parts_ ? half_low_memory_.get<uint16_t>(values) : nullptr,
+                factors_memory_.get<float>(static_cast<size_t>(rows)), stride};
+      kernels_.split_halves(stream_, x, rows, columns, halves);
+    }
+    if (!half && activations.stride == 0) {
+      activations = {high_memory_.get<uint16_t>(values),
+                     both_parts_ ? low_memory_.get<uint16_t>(values) : nullptr,
+                     sums_memory_.get<float>(values / 16), stride};
+      kernels_.split_activations(stream_, x, rows, columns, activations);
+    }
+    if (by_gemm) {
       float* sums = workspace_.get<float>(static_cast<size_t>(filled_rows * outputs));
-      CudaGemm gemm{view.data, activations.high, sums, outputs, stride, filled_rows, false};
+      CudaGemm gemm{view.data, half ? halves.high : activations.high,
+                    sums,      outputs,
+                    stride,    filled_rows,
+                    false,     half};
       runtime_->gemm(gemm);
-      gemm.x = activations.low;
+      gemm.x = half ? halves.low : activations.low;
       gemm.add = true;
       if (both_parts_) runtime_->gemm(gemm);
-      kernels_.sum_parts(stream_, sums, 1, rows * outputs, product.bias, outputs, product.out);
+      if (half) {
+        kernels_.scale_rows(stream_, sums, halves.factors, rows, outputs, product.bias,
+                            product.out);
+      } else {
+        kernels_.sum_parts(stream_, sums, 1, rows * outputs, product.bias, outputs, product.out);
+      }
       continue;
     }
     const int splits = cuda_linear_splits(view.shape);

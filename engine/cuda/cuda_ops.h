@@ -10,8 +10,9 @@
 
 namespace assay {
 
-// `activations` is kBF16x2 or kBF16. With `for_gemm`, products with bf16 weights are the runtime's
-// gemm(), which has been loaded. Used by one thread at a time; `runtime` is the device's own.
+// `activations` is kBF16x2 or kBF16. With `for_gemm`, products with 16-bit weights are the
+// runtime's gemm(), which has been loaded. Used by one thread at a time; `runtime` is the device's
+// own.
 std::unique_ptr<Ops> make_cuda_ops(std::unique_ptr<CudaRuntime> runtime, Activations activations,
                                    bool for_gemm = false);
 

@@ -15,7 +15,8 @@ struct CudaWeightView {
   const uint8_t* data = nullptr;
   DType dtype = DType::kF32;
   CudaWeightShape shape;
-  // bf16 [outputs][row_stride] as gemm() takes it, in place of weight_format.h's tiles; 0: tiles.
+  // bf16 or fp16 [outputs][row_stride] as gemm() takes it, in place of weight_format.h's tiles; 0:
+  // tiles.
   int row_stride = 0;
 };
 
@@ -29,6 +30,15 @@ struct CudaActivations {
   int stride = 0;  // a multiple of kCudaChunk
 };
 constexpr int kCudaChunk = 64;
+
+// The same for products with fp16 weights: x[r] = (high[r] + low[r]) · factors[r], fp16
+// [rows][stride], factors powers of two.
+struct CudaHalves {
+  uint16_t* high = nullptr;
+  uint16_t* low = nullptr;
+  float* factors = nullptr;  // [rows]
+  int stride = 0;
+};
 
 // A batch's rows as kernels read them.
 struct CudaRows {
@@ -90,6 +100,10 @@ struct CudaKernels {
                    float* out);
   void (*split_activations)(CudaStream, const float* x, int rows, int columns,
                             const CudaActivations& out);
+  void (*split_halves)(CudaStream, const float* x, int rows, int columns, const CudaHalves& out);
+  // out[r][o] = sums[r][o] · factors[r] + bias[o]; bias may be null.
+  void (*scale_rows)(CudaStream, const float* sums, const float* factors, int rows, int64_t outputs,
+                     const float* bias, float* out);
   // out[r][o] = Σ_k x[r][k] · w[o][k] + bias[o]; bias may be null. `workspace` holds
   // cuda_linear_splits() times [rows][outputs].
   void (*linear)(CudaStream, const CudaWeightView&, const CudaActivations&, int rows,

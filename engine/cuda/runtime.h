@@ -19,15 +19,16 @@ class CudaGraph {
   virtual ~CudaGraph() = default;
 };
 
-// A product of bf16 matrices: out[r][o] (+)= Σ_k x[r][k] · weight[o][k], f32 sums. `rows` and
-// `columns` are filled up: to multiples of kGemmRows and of 64.
+// A product of bf16 or fp16 matrices: out[r][o] (+)= Σ_k x[r][k] · weight[o][k], f32 sums. `rows`
+// and `columns` are filled up: to multiples of kGemmRows and of 64.
 struct CudaGemm {
   const uint8_t* weight = nullptr;  // [outputs][columns]
   const uint16_t* x = nullptr;      // [rows][columns]
   float* out = nullptr;             // [rows][outputs]
   int64_t outputs = 0, columns = 0;
   int rows = 0;
-  bool add = false;  // to what is in `out`
+  bool add = false;   // to what is in `out`
+  bool half = false;  // fp16
 };
 constexpr int kGemmRows = 64;
 

@@ -93,9 +93,9 @@ void repack(const Weight& weight, int first_tile, int count, uint8_t* packed) {
   });
 }
 
-// Columns of a bf16 weight as gemm() takes them; 0: it does not.
+// Columns of a 16-bit weight as gemm() takes them; 0: it does not.
 int gemm_stride(const Weight& weight, bool for_gemm) {
-  if (!for_gemm || weight.dtype != DType::kBF16) return 0;
+  if (!for_gemm || (weight.dtype != DType::kBF16 && weight.dtype != DType::kF16)) return 0;
   return static_cast<int>((weight.columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk);
 }
 

@@ -9,7 +9,7 @@
 
 namespace assay {
 
-// With `for_gemm` a bf16 weight stays as gemm() takes it; other types do not change by it.
+// With `for_gemm` a bf16 or fp16 weight stays as gemm() takes it; other types do not change by it.
 size_t cuda_weight_bytes(const Weight& weight, bool for_gemm);
 
 class CudaWeight : public PackedWeight {

@@ -29,7 +29,7 @@ struct LocalEngineOptions {
   std::string cpu_isa = "auto";
   std::optional<Activations> activations;  // none: the device's own choice
   std::optional<KvType> kv_cache;          // none: the device's own choice
-  bool cublaslt = false;                   // CUDA: products with bf16 weights by cuBLASLt
+  bool cublaslt = false;                   // CUDA: products with 16-bit weights by cuBLASLt
   int batch_size = 64;
   double kv_cache_gib = 0;  // 0: half of the CPU's memory that is available; of a GPU see below
   double gpu_memory = 0.9;  // share of a GPU's free memory that weights and KV cache may take

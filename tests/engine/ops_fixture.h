@@ -18,7 +18,7 @@ struct Device {
   // Relative to Σ|w||x|: what rounding the activations costs, and the f32 sums.
   double product_tolerance;
   double kv_tolerance;    // what rounding a key or value the other way costs
-  bool for_gemm = false;  // bf16 weights by cuBLASLt, on the emulator by its reference
+  bool for_gemm = false;  // 16-bit weights by cuBLASLt, on the emulator by its reference
 };
 
 // bf16x2 keeps 16 bits of an activation, bf16 8; f32 sums of up to 512 terms err by 2^-19 at most.

@@ -72,8 +72,45 @@ TEST_P(ProductsTest, ProductsWithEveryTypeAreWithinTheirErrorBound) {
   std::printf("largest error: %.2f of the bound\n", worst);
 }
 
+// Far beyond what fp16 holds, and nothing at all.
+TEST_P(ProductsTest, RowsOfAnyMagnitudeAreMultiplied) {
+  const std::vector<double> sizes = {1, 1e-30, 1e30, 0, 1e-6, 70000};
+  const int rows = static_cast<int>(sizes.size()), columns = 192, outputs = 20;
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kQ8_0}) {
+    const auto bytes = random_weight(dtype, outputs, columns, 6);
+    const Weight weight{bytes.data(), dtype, outputs, columns};
+    auto x = random_floats(static_cast<size_t>(rows * columns), 7);
+    for (int i = 0; i < rows * columns; ++i) {
+      x[static_cast<size_t>(i)] *= static_cast<float>(sizes[static_cast<size_t>(i / columns)]);
+    }
+    const auto packed = ops_->pack(weight);
+    const auto device_x = on_device(x);
+    const size_t size = static_cast<size_t>(rows * outputs);
+    const auto out = ops_->allocate(size);
+    const Product products[] = {{packed.get(), nullptr, out.get()}};
+    ops_->matmul(device_x.get(), rows, products);
+    const auto result = from_device(out, size);
+    std::vector<float> w(static_cast<size_t>(columns));
+    for (int o = 0; o < outputs; ++o) {
+      dequantize(dtype, weight.row(o), columns, w.data());
+      for (int r = 0; r < rows; ++r) {
+        double sum = 0, bound = 0;
+        for (int k = 0; k < columns; ++k) {
+          const double product =
+              double{w[static_cast<size_t>(k)]} * x[static_cast<size_t>(r * columns + k)];
+          sum += product;
+          bound += std::abs(product);
+        }
+        ASSERT_NEAR(result[static_cast<size_t>(r * outputs + o)], sum,
+                    GetParam().product_tolerance * bound)
+            << to_string(dtype) << " row " << r;
+      }
+    }
+  }
+}
+
 TEST_P(ProductsTest, ARowsProductsHaveTheSameBitsInEveryBatch) {
-  for (const DType dtype : {DType::kQ4_K, DType::kQ8_0, DType::kBF16}) {
+  for (const DType dtype : {DType::kQ4_K, DType::kQ8_0, DType::kBF16, DType::kF16}) {
     const auto bytes = random_weight(dtype, 50, 768, 3);
     const auto packed = ops_->pack({bytes.data(), dtype, 50, 768});
     const auto x = random_floats(70 * 768, 4);

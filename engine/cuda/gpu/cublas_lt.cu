@@ -3,7 +3,7 @@
 #include <cublasLt.h>
 
 #include <map>
-#include <utility>
+#include <tuple>
 
 #include "engine/cuda/gpu/library.h"
 
@@ -60,7 +60,7 @@ class Lt : public CublasLt {
   }
 
   std::string run(const CudaGemm& gemm, cudaStream_t stream) override {
-    const auto [found, is_new] = algorithms_.try_emplace({gemm.outputs, gemm.columns});
+    const auto [found, is_new] = algorithms_.try_emplace({gemm.outputs, gemm.columns, gemm.half});
     if (is_new) {
       CudaGemm usual = gemm;
       usual.rows = kGemmRows;
@@ -97,6 +97,7 @@ class Lt : public CublasLt {
     const auto columns = static_cast<uint64_t>(gemm.columns);
     const auto rows = static_cast<uint64_t>(gemm.rows);
     const cublasOperation_t transposed = CUBLAS_OP_T;
+    const cudaDataType_t type = gemm.half ? CUDA_R_16F : CUDA_R_16BF;
     cublasStatus_t code = library_.desc_create(&layouts.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     const auto then = [&](auto next) {
       if (code == CUBLAS_STATUS_SUCCESS) code = next();
@@ -106,11 +107,9 @@ class Lt : public CublasLt {
                                sizeof(transposed));
     });
     then([&] {
-      return library_.layout_create(&layouts.weight, CUDA_R_16BF, columns, outputs, gemm.columns);
+      return library_.layout_create(&layouts.weight, type, columns, outputs, gemm.columns);
     });
-    then([&] {
-      return library_.layout_create(&layouts.x, CUDA_R_16BF, columns, rows, gemm.columns);
-    });
+    then([&] { return library_.layout_create(&layouts.x, type, columns, rows, gemm.columns); });
     then([&] {
       return library_.layout_create(&layouts.out, CUDA_R_32F, outputs, rows, gemm.outputs);
     });
@@ -146,7 +145,7 @@ class Lt : public CublasLt {
   Library library_;
   cublasLtHandle_t handle_;
   void* workspace_;
-  std::map<std::pair<int64_t, int64_t>, cublasLtMatmulAlgo_t> algorithms_;
+  std::map<std::tuple<int64_t, int64_t, bool>, cublasLtMatmulAlgo_t> algorithms_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Products of bf16 matrices by NVIDIA's cuBLASLt, which is loaded when it is asked for.
+// Products of bf16 and fp16 matrices by NVIDIA's cuBLASLt, which is loaded when it is asked for.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -30,14 +30,15 @@ __global__ void embed(Global<const uint8_t> weight, CudaWeightShape shape,
   }
 }
 
-// From a bf16 table that is not in tiles.
+// From a table of bf16 or fp16 that is not in tiles.
 // report: embed_rows threads 128 shared 0 occupancy 50
+template <bool kHalf>
 __global__ void embed_rows(Global<const uint16_t> table, int stride, int64_t columns,
                            Global<const int32_t> tokens, Global<float> out) {
   const Global<const uint16_t> from = table + int64_t{tokens[blockIdx.x]} * stride;
   const Global<float> row = out + blockIdx.x * columns;
   for (int64_t k = threadIdx.x; k < columns; k += kRowThreads) {
-    row[k] = low_bf16(from[k]);
+    row[k] = kHalf ? half_bits_to_float(from[k]) : low_bf16(from[k]);
   }
 }
 
@@ -49,6 +50,18 @@ __device__ inline float sum_of_block(float value, Shared<float> lanes) {
   float sum = 0;
   for (unsigned i = 0; i < blockDim.x / 32; ++i) sum += lanes[i];
   return sum;
+}
+
+// The largest of the threads' values.
+__device__ inline float most_of_block(float value, Shared<float> lanes) {
+  for (int apart = 16; apart > 0; apart /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(~0u, value, apart));
+  }
+  if (threadIdx.x % 32 == 0) lanes[threadIdx.x / 32] = value;
+  __syncthreads();
+  float most = lanes[0];
+  for (unsigned i = 1; i < blockDim.x / 32; ++i) most = fmaxf(most, lanes[i]);
+  return most;
 }
 
 // The norm of a row whose squares the threads have summed up.
@@ -108,6 +121,47 @@ __global__ void split_activations(Global<const float> x, int columns, int stride
     for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(~0u, sum, apart);
     if (k % 16 == 0) sums[row * (stride / 16) + k / 16] = sum;
   }
+}
+
+// A row's values times the power of two that brings the largest one close to 2^15, as sums of two
+// fp16 values, of which the second may be left out; factors[row] undoes it. Of a row with something
+// infinite or no number nothing is changed.
+// report: split_halves threads 128 shared 0 occupancy 50
+__global__ void split_halves(Global<const float> x, int columns, int stride, Global<uint16_t> high,
+                             Global<uint16_t> low, Global<float> factors) {
+  ASSAY_SHARED(float, lanes, kRowThreads / 32);
+  const int64_t row = blockIdx.x;
+  float largest = 0;
+  bool finite = true;
+  for (int k = static_cast<int>(threadIdx.x); k < columns; k += kRowThreads) {
+    const float size = fabsf(x[row * columns + k]);
+    finite = finite && __float_as_uint(size) < 0x7F800000u;
+    largest = fmaxf(largest, size);
+  }
+  largest = most_of_block(finite ? largest : __uint_as_float(0x7F800000u), lanes);
+  int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
+  exponent = exponent > 127 || largest == 0 ? 14 : exponent < -112 ? -112 : exponent;
+  const float scale = __uint_as_float(static_cast<uint32_t>(14 - exponent + 127) << 23);
+  for (int k = static_cast<int>(threadIdx.x); k < stride; k += kRowThreads) {
+    const float value = k < columns ? x[row * columns + k] * scale : 0.0f;
+    const uint16_t upper = float_to_half_bits(value);
+    high[row * stride + k] = upper;
+    if (!(low == nullptr)) {
+      low[row * stride + k] = float_to_half_bits(value - half_bits_to_float(upper));
+    }
+  }
+  if (threadIdx.x == 0) {
+    factors[row] = __uint_as_float(static_cast<uint32_t>(exponent - 14 + 127) << 23);
+  }
+}
+
+// report: scale_rows threads 128 shared 0 occupancy 50
+__global__ void scale_rows(Global<const float> sums, Global<const float> factors, int64_t count,
+                           int64_t outputs, Global<const float> bias, Global<float> out) {
+  const int64_t i = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
+  if (i >= count) return;
+  const float value = sums[i] * factors[i / outputs];
+  out[i] = bias == nullptr ? value : value + bias[i % outputs];
 }
 
 // report: add threads 128 shared 0 occupancy 50

@@ -56,10 +56,13 @@ void launch_take_drawn(CudaStream stream, int32_t* tokens, int rows, const CudaS
 void launch_embed(CudaStream stream, const CudaWeightView& weight, const CudaRows& batch, int rows,
                   float* out) {
   if (weight.row_stride > 0) {
-    ASSAY_LAUNCH(embed_rows, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
-                 reinterpret_cast<const uint16_t*>(weight.data), weight.row_stride,
-                 weight.shape.columns, batch.tokens, out);
-    return;
+    const auto launch = [&]<bool kHalf>() {
+      ASSAY_LAUNCH(embed_rows<kHalf>, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0,
+                   stream, reinterpret_cast<const uint16_t*>(weight.data), weight.row_stride,
+                   weight.shape.columns, batch.tokens, out);
+    };
+    return weight.dtype == DType::kF16 ? launch.template operator()<true>()
+                                       : launch.template operator()<false>();
   }
   with_type(weight.dtype, [&]<DType kType>() {
     ASSAY_LAUNCH(embed<kType>, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
@@ -77,6 +80,19 @@ void launch_split_activations(CudaStream stream, const float* x, int rows, int c
                               const CudaActivations& out) {
   ASSAY_LAUNCH(split_activations, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
                x, columns, out.stride, out.high, out.low, out.sums);
+}
+
+void launch_split_halves(CudaStream stream, const float* x, int rows, int columns,
+                         const CudaHalves& out) {
+  ASSAY_LAUNCH(split_halves, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, x,
+               columns, out.stride, out.high, out.low, out.factors);
+}
+
+void launch_scale_rows(CudaStream stream, const float* sums, const float* factors, int rows,
+                       int64_t outputs, const float* bias, float* out) {
+  const int64_t count = rows * outputs;
+  ASSAY_LAUNCH(scale_rows, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, sums,
+               factors, count, outputs, bias, out);
 }
 
 void launch_sum_parts(CudaStream stream, const float* parts, int part_count, int64_t count,
@@ -214,6 +230,8 @@ const CudaKernels& kernel_table() {
                                          launch_embed,
                                          launch_rms_norm,
                                          launch_split_activations,
+                                         launch_split_halves,
+                                         launch_scale_rows,
                                          launch_linear,
                                          launch_sum_parts,
                                          launch_add,

@@ -8,6 +8,7 @@
 
 #include "engine/cuda/runtime.h"
 #include "engine/cuda/simt/block.h"
+#include "engine/half.h"
 #include "harness/base/check.h"
 
 namespace assay {
@@ -128,10 +129,10 @@ class SimtRuntime : public CudaRuntime {
   Status load_gemm() override { return {}; }
   void gemm(const CudaGemm& gemm) override {
     const auto run = [gemm] {
-      const auto widen = [](const void* at, int64_t i) {
+      const auto widen = [half = gemm.half](const void* at, int64_t i) {
         uint16_t bits;
         std::memcpy(&bits, static_cast<const uint8_t*>(at) + 2 * i, 2);
-        return std::bit_cast<float>(uint32_t{bits} << 16);
+        return half ? half_to_float(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
       };
       for (int64_t r = 0; r < gemm.rows; ++r) {
         for (int64_t o = 0; o < gemm.outputs; ++o) {
