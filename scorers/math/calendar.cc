@@ -60,8 +60,15 @@ std::optional<Date> date_of(const std::string& text) {
       R"(([a-z]{3,9})\.? (\d{1,2})(?:st|nd|rd|th)?(?:,? (\d{3,4}))?)");
   static const re2::RE2 kDayFirst(
       R"((?:the )?(\d{1,2})(?:st|nd|rd|th)?(?: of)? ([a-z]{3,9})\.?(?:,? (\d{3,4}))?)");
+  static const re2::RE2 kIso(R"((\d{4})-(0[1-9]|1[0-2])-([0-3]\d))");
   Date date;
   std::string month, year;
+  int iso_year = 0;
+  if (re2::RE2::FullMatch(text, kIso, &iso_year, &date.month, &date.day)) {
+    date.year = iso_year;
+    if (date.day < 1 || date.day > 31) return std::nullopt;
+    return date;
+  }
   if (!re2::RE2::FullMatch(text, kMonthFirst, &month, &date.day, &year) &&
       !re2::RE2::FullMatch(text, kDayFirst, &date.day, &month, &year)) {
     return std::nullopt;
@@ -76,6 +83,21 @@ std::optional<Date> date_of(const std::string& text) {
 }
 
 }  // namespace
+
+std::optional<std::string_view> last_date(std::string_view text) {
+  // With a capital letter: "5 may enter".
+  static const re2::RE2 kDate(
+      R"((\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.? \d{1,2}(?:st|nd|rd|th)?)"
+      R"((?:,? \d{4})?\b|\b\d{1,2}(?:st|nd|rd|th)?(?: of)? )"
+      R"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?(?:,? \d{4})?\b))");
+  re2::StringPiece rest(text.data(), text.size()), found;
+  std::optional<std::string_view> last;
+  while (re2::RE2::FindAndConsume(&rest, kDate, &found)) {
+    const std::string_view date(found.data(), found.size());
+    if (date_of(plain(date))) last = date;
+  }
+  return last;
+}
 
 Decision compare_calendar(std::string_view gold, std::string_view answer, Reading reading) {
   constexpr size_t kMostBytes = 60;

@@ -6,6 +6,7 @@
 
 #include "harness/base/boxed.h"
 #include "harness/base/text.h"
+#include "scorers/math/calendar.h"
 #include "scorers/math/lexer.h"
 
 namespace assay::math {
@@ -100,7 +101,15 @@ std::string answer_in(std::string_view text) {
   }
   if (text.find('\\') != std::string_view::npos) return std::string(text);
   if (words_in(text) >= 2 || (words_in(text) == 1 && text.find(' ') != std::string_view::npos)) {
-    if (std::string number = last_number(text); !number.empty()) return number;
+    std::string number = last_number(text);
+    // A year or a day is not by itself the answer.
+    if (const auto date = last_date(text)) {
+      if (text.substr(date->data() + date->size() - text.data()).find(number) ==
+          std::string_view::npos) {
+        return std::string(*date);
+      }
+    }
+    if (!number.empty()) return number;
   }
   return std::string(text);
 }

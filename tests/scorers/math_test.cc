@@ -36,6 +36,20 @@ TEST(MathEqual, DecidesEveryCaseInBothDirections) {
   }
 }
 
+TEST(MathExtract, ADateIsTakenWhole) {
+  for (const auto& [text, answer] : std::vector<std::pair<const char*, const char*>>{
+           {"March 5, 2024", "March 5, 2024"},
+           {"It was on the 5th of March 2024.", "5th of March 2024"},
+           {"The answer is May 6, 2024.", "May 6, 2024"},
+           {"From May 6, 2024 it takes 30 days", "30"},
+           {"It may take 5 days", "5"},
+           {"Only 5 may enter", "5"},
+           {"In 2024 there were 12 apples", "12"},
+           {"The march of 30 men took 7 hours", "7"}}) {
+    EXPECT_EQ(extract_answer(text), answer) << text;
+  }
+}
+
 TEST(MathEqual, AgreesWithTheRecordedPairsButForTheDifferencesThatAreListed) {
   ASSAY_NEED_DATA("math_equivalence/pairs.jsonl");
   std::map<int, std::string> reasons;
