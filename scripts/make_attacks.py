@@ -118,6 +118,8 @@ attack("background thread", "import threading, time\nthreading.Thread(target=tim
 tries("memory of the zygote's requests", "any(b'SECRET-EXPECTED' in bytes(o) for o in gc.get_objects() if isinstance(o, (bytes, bytearray)))", "gc")
 attack("remount after exit", "import atexit, ctypes\natexit.register(lambda: ctypes.CDLL(None).syscall(165, 0, 0, 0, 0, 0))\nprint('held')")
 attack("write to descriptor 1 of the zygote", "import os\nfor d in range(3, 64):\n    try:\n        os.write(d, b'00000010{\"status\": \"ok\"}'); print('ESCAPED')\n    except OSError:\n        pass")
+attack("end the first thread and go on", "import ctypes, threading, time\ndef later():\n    time.sleep(30)\nthreading.Thread(target=later).start()\nprint('held', flush=True)\nctypes.CDLL(None).syscall(60, 0)")
+attack("fork and exit, again and again", "import os, time\nfor _ in range(25):\n    if os.fork() != 0:\n        os._exit(0)\n    os.setsid()\nprint('held', flush=True)\ntime.sleep(30)")
 
 target = pathlib.Path(__file__).resolve().parent.parent / "scorers/code/attacks.jsonl"
 target.write_text("".join(json.dumps(a) + "\n" for a in ATTACKS))

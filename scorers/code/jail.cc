@@ -2,15 +2,15 @@
 //
 //   assay_jail ZYGOTE.py PYTHON jail|bare [GROUP…]
 //
-// Descriptors 0 and 1 are the zygote's requests and answers; the groups are cgroup.procs files of
-// control groups to enter. "bare": without namespaces, for machines that forbid them; see bare.h.
-// "jail":
-// User, mount, pid, net, ipc, uts and cgroup namespaces; a root of its own (tmpfs, with the
-// system's programs and libraries bound read-only, no /proc, nothing of /home, /root or /var); no
-// network; no capabilities, no_new_privs, an allow-list of system calls. The keeper stays outside
-// of the pid namespace and, asked by the zygote, gives programs an empty /work and starts the
-// checker, in a pid namespace beside. When the keeper or the program that started it ends,
-// everything inside does.
+// What Python runs is ZYGOTE.py behind its parts in the same folder: base.py, programs.py,
+// checker.py. Descriptors 0 and 1 are the zygote's requests and answers; the groups are
+// cgroup.procs files of control groups to enter. "bare": without namespaces, for machines that
+// forbid them; see bare.h. "jail": User, mount, pid, net, ipc, uts and cgroup namespaces; a root of
+// its own (tmpfs, with the system's programs and libraries bound read-only, no /proc, nothing of
+// /home, /root or /var); no network; no capabilities, no_new_privs, an allow-list of system calls.
+// The keeper stays outside of the pid namespace and, asked by the zygote, gives programs an empty
+// /work and starts the checker, in a pid namespace beside. When the keeper or the program that
+// started it ends, everything inside does.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -453,7 +453,12 @@ int main(int argc, char** argv) {
   const bool bare = std::string(argv[3]) == "bare";
   for (int i = 4; i < argc; ++i) enter_group(argv[i]);
   signal(SIGPIPE, SIG_IGN);
-  const std::string zygote = read_text(argv[1]);
+  const std::string path = argv[1], folder = path.substr(0, path.rfind('/') + 1);
+  std::string zygote;
+  for (const char* part : {"base.py", "programs.py", "checker.py"}) {
+    zygote += read_text((folder + part).c_str());
+  }
+  zygote += read_text(argv[1]);
   const std::string filter = second_filter();
   Jail jail;
   jail.python = argv[2];
