@@ -28,6 +28,7 @@ inline constexpr Device kDevices[] = {
     {"simt", Activations::kBF16x2, KvType::kBF16, 0x1p-16, 0x1p-8},
     {"simt", Activations::kBF16, KvType::kInt8, 0x1p-8, 0x1p-6},
     {"cuda", Activations::kBF16x2, KvType::kBF16, 0x1p-16, 0x1p-8},
+    {"cuda", Activations::kBF16, KvType::kInt8, 0x1p-8, 0x1p-6},
 };
 
 class OpsTest : public ::testing::TestWithParam<Device> {
