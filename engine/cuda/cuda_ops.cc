@@ -301,6 +301,17 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
   const size_t values = static_cast<size_t>(for_gemm_ ? filled_rows : rows) * stride;
   CudaActivations activations;
   CudaHalves halves;
+  CudaLinears linears;
+  DType linears_type{};
+  size_t parts = 0, parts_of[kCudaLinears];  // values of the workspace before each one's
+  const auto launch_linears = [&] {
+    if (linears.count == 0) return;
+    auto* workspace = workspace_.get<float>(parts);
+    for (int i = 0; i < linears.count; ++i) linears.each[i].parts = workspace + parts_of[i];
+    kernels_.linear(stream_, linears_type, linears, activations, rows);
+    linears.count = 0;
+    parts = 0;
+  };
   for (const Product& product : products) {
     const CudaWeightView& view = static_cast<const CudaWeight*>(product.weight)->view();
     const int64_t outputs = view.shape.outputs;
@@ -335,12 +346,15 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
       }
       continue;
     }
+    if (linears.count == kCudaLinears || view.dtype != linears_type) launch_linears();
+    linears_type = view.dtype;
     const int splits = cuda_linear_splits(view.shape);
-    float* workspace = splits == 1 ? nullptr
-                                   : workspace_.get<float>(static_cast<size_t>(splits * rows) *
-                                                           static_cast<size_t>(outputs));
-    kernels_.linear(stream_, view, activations, rows, product.bias, workspace, product.out);
+    parts_of[linears.count] = parts;
+    if (splits > 1) parts += static_cast<size_t>(splits * rows) * static_cast<size_t>(outputs);
+    linears.each[linears.count++] = {view.data,   view.shape, product.bias,
+                                     product.out, nullptr,    splits};
   }
+  launch_linears();
 }
 
 void CudaOps::attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,

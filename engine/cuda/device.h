@@ -73,6 +73,12 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
+// Asks the L2 cache for the line of an address.
+template <typename T>
+__device__ inline void prefetch_l2(const T* at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+}
+
 // ldmatrix.x4: lane 8 i + r gives the address of row r (8 16-bit values) of matrix i.
 template <typename T>
 __device__ inline void load_matrices_4(uint32_t (&out)[4], const T* row) {
@@ -118,6 +124,12 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
   uint32_t packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+}
+// a + b of two pairs of bf16, where the sums are exact.
+__device__ inline uint32_t add_bf16x2(uint32_t a, uint32_t b) {
+  uint32_t sum;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3F803F80u), "r"(b));
+  return sum;
 }
 __device__ inline float half_bits_to_float(uint16_t bits) {
   float value;
@@ -316,12 +328,23 @@ inline void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
                    Where where = Where::current()) {
   simt::mma<simt::apply_mma_s8>(d, a, b, where);
 }
+template <typename T>
+void prefetch_l2(const Global<T>& at, Where where = Where::current()) {
+  at.template load<uint8_t>(where);
+}
+inline uint32_t add_bf16x2(uint32_t a, uint32_t b) {
+  const auto widen = [](uint32_t bits) { return std::bit_cast<float>(bits); };
+  return float_to_bf16(widen(a << 16) + widen(b << 16)) |
+         uint32_t{float_to_bf16(widen(a & 0xFFFF0000u) + widen(b & 0xFFFF0000u))} << 16;
+}
 inline uint32_t pack_bf16(float low, float high) {
   return float_to_bf16(low) | uint32_t{float_to_bf16(high)} << 16;
 }
 inline float half_bits_to_float(uint16_t bits) { return half_to_float(bits); }
 inline uint16_t float_to_half_bits(float value) { return float_to_half(value); }
 
+inline int __popc(uint32_t value) { return std::popcount(value); }
+inline int __clz(int value) { return std::countl_zero(static_cast<uint32_t>(value)); }
 inline uint32_t __float_as_uint(float value) { return std::bit_cast<uint32_t>(value); }
 inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 

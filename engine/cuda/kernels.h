@@ -29,7 +29,6 @@ struct CudaActivations {
   float* sums = nullptr;
   int stride = 0;  // a multiple of kCudaChunk
 };
-constexpr int kCudaChunk = 64;
 
 // The same for products with fp16 weights: x[r] = (high[r] + low[r]) · factors[r], fp16
 // [rows][stride], factors powers of two.
@@ -38,6 +37,22 @@ struct CudaHalves {
   uint16_t* low = nullptr;
   float* factors = nullptr;  // [rows]
   int stride = 0;
+};
+
+// Products of the same activations with up to three weights of one type, out[r][o] = Σ_k x[r][k] ·
+// w[o][k] + bias[o]; bias may be null.
+struct CudaLinear {
+  const uint8_t* weight = nullptr;
+  CudaWeightShape shape;
+  const float* bias = nullptr;
+  float* out = nullptr;    // [rows][outputs]
+  float* parts = nullptr;  // [splits][rows][outputs], where there is more than one
+  int splits = 1;          // cuda_linear_splits()
+};
+constexpr int kCudaLinears = 3;
+struct CudaLinears {
+  CudaLinear each[kCudaLinears];
+  int count = 0;
 };
 
 // A batch's rows as kernels read them.
@@ -104,10 +119,7 @@ struct CudaKernels {
   // out[r][o] = sums[r][o] · factors[r] + bias[o]; bias may be null.
   void (*scale_rows)(CudaStream, const float* sums, const float* factors, int rows, int64_t outputs,
                      const float* bias, float* out);
-  // out[r][o] = Σ_k x[r][k] · w[o][k] + bias[o]; bias may be null. `workspace` holds
-  // cuda_linear_splits() times [rows][outputs].
-  void (*linear)(CudaStream, const CudaWeightView&, const CudaActivations&, int rows,
-                 const float* bias, float* workspace, float* out);
+  void (*linear)(CudaStream, DType, const CudaLinears&, const CudaActivations&, int rows);
   // out[i] = Σ_p parts[p][i] + bias[i mod outputs], in order of p; parts [part_count][count], bias
   // may be null.
   void (*sum_parts)(CudaStream, const float* parts, int part_count, int64_t count,

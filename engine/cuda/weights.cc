@@ -10,44 +10,55 @@
 namespace assay {
 namespace {
 
-// Where value k of a unit of output `output` of a tile goes: its lane, and which of the lane's
-// sixteen values of the step it is.
+// Where value k of a chunk of output `output` of a tile goes: its lane, its mma, and which half i
+// of which register r it is.
 struct Place {
-  int step, lane, index;
+  int lane, m, r, i;
 };
 
 Place place_of(int output, int k) {
-  const int mma = k % 32 / 16, half = k % 16 / 8;
-  return {k / 32, output % 8 * 4 + k % 8 / 2, 8 * mma + 2 * (output / 8 + 2 * half) + k % 2};
+  return {output % 8 * 4 + k % 8 / 2, k / 16, output / 8 + 2 * (k % 16 / 8), k % 2};
 }
 
 void put_16_bits(uint16_t bits, uint8_t* at) { std::memcpy(at, &bits, 2); }
 
-void put_block(const CudaWeightFormat& format, const DecodedBlock& block, int output,
+void put_bits(unsigned bits, int bit, uint8_t* word) {
+  word[bit / 8] = static_cast<uint8_t>(word[bit / 8] | bits << bit % 8);
+}
+
+// Block `index` of the tile's unit.
+void put_block(const CudaWeightFormat& format, const DecodedBlock& block, int index, int output,
                uint8_t* tile) {
-  for (int k = 0; k < format.unit; ++k) {
-    const Place place = place_of(output, k);
-    const int lane = place.step * 32 + place.lane;
-    uint8_t* values = tile + lane * format.lane_bytes();
-    const unsigned stored = block.stored[k];
+  for (int i = 0; i < format.block; ++i) {
+    const int k = index * format.block + i, chunk = k / kCudaChunk;
+    const Place at = place_of(output, k % kCudaChunk);
+    const unsigned stored = block.stored[i];
     if (format.low_bits == 8) {
-      values[place.index] = static_cast<uint8_t>(stored);
+      uint8_t* word =
+          tile + format.values_at(chunk, at.m / 2, at.lane) + 4 * (at.m % 2 * 2 + at.r / 2);
+      word[at.r % 2 + 2 * at.i] = static_cast<uint8_t>(stored);
       continue;
     }
-    // In each 32-bit word value j has bits 4 j.., and so in each pair of bytes.
-    uint8_t& pair = values[place.index / 2];
-    pair = static_cast<uint8_t>(pair | (stored & 15) << (place.index % 2 * 4));
+    put_bits(stored & 15, 4 * at.r + 16 * at.i,
+             tile + format.values_at(chunk, 0, at.lane) + 4 * at.m);
     if (format.high_bits == 0) continue;
-    uint8_t* high = tile + format.high_at() + lane * format.high_lane_bytes();
-    const int bit = place.index * format.high_bits;
-    high[bit / 8] = static_cast<uint8_t>(high[bit / 8] | (stored >> 4) << (bit % 8));
+    uint8_t* high = tile + format.high_at(chunk, at.lane);
+    if (format.high_bits == 1) {
+      put_bits(stored >> 4, 4 * at.m + at.r + 16 * at.i, high);
+    } else {
+      put_bits(stored >> 4, 2 * (at.m % 2 * 4 + at.r) + 16 * at.i, high + 4 * (at.m / 2));
+    }
   }
-  put_16_bits(block.d, tile + format.d_at() + 2 * output);
-  if (format.has_min) put_16_bits(block.d_min, tile + format.d_min_at() + 2 * output);
+  const int g = output % 8, half = output / 8;
+  uint8_t* d = tile + format.d_at(index, g);
+  put_16_bits(block.d, d + 2 * half);
+  if (format.has_min) put_16_bits(block.d_min, d + 4 + 2 * half);
   if (!format.has_sub_scales) return;
-  for (int g = 0; g < format.groups(); ++g) {
-    tile[format.scales_at() + 16 * g + output] = static_cast<uint8_t>(block.sub_scale[g]);
-    if (format.has_min) tile[format.mins_at() + 16 * g + output] = block.sub_min[g];
+  const int groups = format.chunk_groups();
+  for (int i = 0; i < format.block / format.group; ++i) {
+    uint8_t* scales = tile + format.scales_at(i / groups, g) + half * groups + i % groups;
+    *scales = static_cast<uint8_t>(block.sub_scale[i]);
+    if (format.has_min) scales[2 * groups] = block.sub_min[i];
   }
 }
 
@@ -57,9 +68,9 @@ void put_wide(const CudaWeightFormat& format, const uint8_t* values, int count, 
   const int per_piece = 16 / format.value_bytes;  // a lane's values in 16 bytes
   for (int k = 0; k < count; ++k) {
     const Place place = place_of(output, k);
-    const int pieces = 16 / per_piece, piece = place.index / per_piece;
-    uint8_t* at = tile + ((place.step * pieces + piece) * 32 + place.lane) * 16;
-    std::memcpy(at + place.index % per_piece * bytes, values + k * bytes, bytes);
+    const int index = 8 * place.m + 2 * place.r + place.i;
+    uint8_t* at = tile + format.values_at(0, index / per_piece, place.lane);
+    std::memcpy(at + index % per_piece * bytes, values + k * bytes, bytes);
   }
 }
 
@@ -80,8 +91,12 @@ void repack(const Weight& weight, int first_tile, int count, uint8_t* packed) {
         uint8_t* to = to_row + int64_t{unit} * format.tile_bytes();
         const int own = static_cast<int>(output - first);
         if (format.quantized) {
-          decode_block(weight.dtype, row + int64_t{unit} * block_bytes, block);
-          put_block(format, block, own, to);
+          for (int i = 0; i < format.blocks(); ++i) {
+            const int64_t index = int64_t{unit} * format.blocks() + i;
+            if (index * format.block >= weight.columns) break;
+            decode_block(weight.dtype, row + index * block_bytes, block);
+            put_block(format, block, i, own, to);
+          }
         } else {
           const int64_t begin = int64_t{unit} * format.unit;
           const auto values =

@@ -64,42 +64,63 @@ __device__ inline float most_of_block(float value, Shared<float> lanes) {
   return most;
 }
 
-// The norm of a row whose squares the threads have summed up.
-__device__ inline void write_norm(Global<const float> x, Global<const float> scale, float eps,
-                                  int width, float squares, Shared<float> lanes,
-                                  Global<float> out) {
+// Norms wait for memory: many threads a row, and each keeps what it has read, for widths up to
+// kNormThreads * kNormKept.
+constexpr int kNormThreads = 512, kNormKept = 16;
+
+// The norm of x + y, which is kept in x, or of x where y is null.
+__device__ inline void norm_of_row(Global<float> kept_sum, Global<const float> x,
+                                   Global<const float> y, Global<const float> scale, float eps,
+                                   int width, Shared<float> lanes, Global<float> out) {
+  const bool adds = !(y == nullptr);
+  const int own = static_cast<int>(threadIdx.x);
+  float kept[kNormKept];
+  float squares = 0;
+  ASSAY_UNROLL
+  for (int n = 0; n < kNormKept; ++n) {
+    const int i = own + n * kNormThreads;
+    kept[n] = i < width ? x[i] : 0.0f;
+    if (adds && i < width) kept[n] += y[i];
+  }
+  ASSAY_UNROLL
+  for (int n = 0; n < kNormKept; ++n) {
+    const int i = own + n * kNormThreads;
+    squares = fmaf(kept[n], kept[n], squares);
+    if (adds && i < width) kept_sum[i] = kept[n];
+  }
+  for (int i = own + kNormKept * kNormThreads; i < width; i += kNormThreads) {
+    const float value = adds ? x[i] + y[i] : x[i];
+    squares = fmaf(value, value, squares);
+    if (adds) kept_sum[i] = value;
+  }
   const float mean = sum_of_block(squares, lanes) / static_cast<float>(width);
   const float factor = 1.0f / sqrtf(mean + eps);
-  for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
+  ASSAY_UNROLL
+  for (int n = 0; n < kNormKept; ++n) {
+    const int i = own + n * kNormThreads;
+    if (i < width) out[i] = kept[n] * factor * scale[i];
+  }
+  for (int i = own + kNormKept * kNormThreads; i < width; i += kNormThreads) {
     out[i] = x[i] * factor * scale[i];
   }
 }
 
-// report: rms_norm threads 128 shared 0 occupancy 50
-__global__ void rms_norm(Global<const float> x, Global<const float> scale, float eps, int width,
-                         Global<float> out) {
-  ASSAY_SHARED(float, lanes, kRowThreads / 32);
+// report: rms_norm threads 512 shared 0 occupancy 50
+__global__ void __launch_bounds__(kNormThreads)
+    rms_norm(Global<const float> x, Global<const float> scale, float eps, int width,
+             Global<float> out) {
+  ASSAY_SHARED(float, lanes, kNormThreads / 32);
   const int64_t row = int64_t{blockIdx.x} * width;
-  float squares = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
-    const float value = x[row + i];
-    squares = fmaf(value, value, squares);
-  }
-  write_norm(x + row, scale, eps, width, squares, lanes, out + row);
+  norm_of_row(nullptr, x + row, nullptr, scale, eps, width, lanes, out + row);
 }
 
-// report: add_rms_norm threads 128 shared 0 occupancy 50
-__global__ void add_rms_norm(Global<float> x, Global<const float> y, Global<const float> scale,
-                             float eps, int width, Global<float> out) {
-  ASSAY_SHARED(float, lanes, kRowThreads / 32);
+// report: add_rms_norm threads 512 shared 0 occupancy 50
+__global__ void __launch_bounds__(kNormThreads)
+    add_rms_norm(Global<float> x, Global<const float> y, Global<const float> scale, float eps,
+                 int width, Global<float> out) {
+  ASSAY_SHARED(float, lanes, kNormThreads / 32);
   const int64_t row = int64_t{blockIdx.x} * width;
-  float squares = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < width; i += kRowThreads) {
-    const float value = x[row + i] + y[row + i];
-    x[row + i] = value;
-    squares = fmaf(value, value, squares);
-  }
-  write_norm(x + row, scale, eps, width, squares, lanes, out + row);
+  norm_of_row(x + row, x + row, y + row, scale, eps, width, lanes, out + row);
 }
 
 // Each thread takes two values; eight threads make a sum.

@@ -1,5 +1,7 @@
 // The launchers. nvcc builds this file for the GPU; simt/kernel_table.cc includes it for the
 // emulator.
+#include <algorithm>
+
 #include "engine/cuda/device.h"
 #include "engine/cuda/kernels.h"
 #include "engine/cuda/kernels/attention.h"
@@ -72,7 +74,7 @@ void launch_embed(CudaStream stream, const CudaWeightView& weight, const CudaRow
 
 void launch_rms_norm(CudaStream stream, const float* x, const float* scale, float eps, int rows,
                      int width, float* out) {
-  ASSAY_LAUNCH(rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, x, scale,
+  ASSAY_LAUNCH(rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kNormThreads}, 0, stream, x, scale,
                eps, width, out);
 }
 
@@ -101,22 +103,38 @@ void launch_sum_parts(CudaStream stream, const float* parts, int part_count, int
                part_count, count, outputs, bias, out);
 }
 
-void launch_linear(CudaStream stream, const CudaWeightView& weight, const CudaActivations& x,
-                   int rows, const float* bias, float* workspace, float* out) {
-  const int splits = cuda_linear_splits(weight.shape);
-  const int chunks = x.stride / kCudaChunk;
-  const float* linear_bias = splits == 1 ? bias : nullptr;
-  float* linear_out = splits == 1 ? out : workspace;
-  const dim3 grid{blocks_for(weight.shape.tiles, kLinearWarps), static_cast<unsigned>(splits),
-                  blocks_for(rows, kLinearRows)};
-  with_type(weight.dtype, [&]<DType kType>() {
-    ASSAY_LAUNCH(linear<kType>, grid, dim3{kLinearThreads}, kLinearSharedBytes, stream, weight.data,
-                 weight.shape, x.high, x.low, x.sums, x.stride, rows,
-                 (chunks + splits - 1) / splits, linear_bias, linear_out);
+template <DType kType, typename Cut>
+void launch_linear_of(CudaStream stream, const CudaLinears& products, const CudaActivations& x,
+                      int rows) {
+  unsigned blocks = 0, splits = 1;
+  for (int i = 0; i < products.count; ++i) {
+    blocks += blocks_for(products.each[i].shape.tiles, Cut::kWarps * Cut::kOutTiles);
+    splits = std::max(splits, static_cast<unsigned>(products.each[i].splits));
+  }
+  const dim3 grid{blocks_for(rows, Cut::kRowTiles * 8), blocks, splits};
+  const auto launch = [&]<bool kBoth>() {
+    ASSAY_LAUNCH((linear<kType, Cut, kBoth>), grid, dim3{32 * Cut::kWarps},
+                 linear_shared_bytes(Cut::kRowTiles), stream, products, x.high, x.low, x.sums,
+                 x.stride, rows);
+  };
+  return x.low == nullptr ? launch.template operator()<false>()
+                          : launch.template operator()<true>();
+}
+
+void launch_linear(CudaStream stream, DType dtype, const CudaLinears& products,
+                   const CudaActivations& x, int rows) {
+  with_type(dtype, [&]<DType kType>() {
+    constexpr int kOutTiles = kType == DType::kF32 ? 1 : 2;  // as many as registers hold
+    return rows <= 8
+               ? launch_linear_of<kType, LinearCut<1, 1, 4, 5>>(stream, products, x, rows)
+               : launch_linear_of<kType, LinearCut<8, kOutTiles, 4, 2>>(stream, products, x, rows);
   });
-  if (splits == 1) return;
-  launch_sum_parts(stream, workspace, splits, rows * weight.shape.outputs, bias,
-                   weight.shape.outputs, out);
+  for (int i = 0; i < products.count; ++i) {
+    const CudaLinear& product = products.each[i];
+    if (product.splits == 1) continue;
+    launch_sum_parts(stream, product.parts, product.splits, rows * product.shape.outputs,
+                     product.bias, product.shape.outputs, product.out);
+  }
 }
 
 void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
@@ -131,7 +149,7 @@ void launch_swiglu(CudaStream stream, float* gate, const float* up, int64_t coun
 
 void launch_add_rms_norm(CudaStream stream, float* x, const float* y, const float* scale, float eps,
                          int rows, int width, float* out) {
-  ASSAY_LAUNCH(add_rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream, x, y,
+  ASSAY_LAUNCH(add_rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kNormThreads}, 0, stream, x, y,
                scale, eps, width, out);
 }
 

@@ -1,11 +1,18 @@
-// Products with weights, by mma.m16n8k16 of bf16 with f32 sums: A is the weight, 16 outputs a warp,
+// Products with weights, by mma.m16n8k16 of bf16 with f32 sums: A is the weight, 16 outputs a tile,
 // B the activations, 8 rows of the batch a fragment.
 //
 // Whole numbers q of quantized weights and bf16 weights are exact in bf16, wider weights are sums
 // of two or three bf16 values, activations of two: so every product is exact, and what rounds are
 // the activations (to 16 bits) and the f32 sums. A row's sums run in order of k within fixed parts
-// of k: a function of the weight's shape, not of the number of rows.
+// of k: a function of the weight's shape, not of the number of rows, nor of how many of them and
+// of the outputs a warp takes.
+//
+// Activations come through a ring of chunks in shared memory; a lane holds its values of a chunk
+// of weights in registers while those of the next one are on their way, and the lines of the one
+// after go to the L2 cache.
 #pragma once
+
+#include <type_traits>
 
 #include "engine/cuda/device.h"
 #include "engine/cuda/kernels.h"
@@ -13,149 +20,226 @@
 
 namespace assay::ASSAY_KERNELS {
 
-constexpr int kLinearWarps = 4, kLinearThreads = 32 * kLinearWarps;
-constexpr int kLinearRows = 64, kRowTiles = kLinearRows / 8;
+constexpr int kLinearStages = 3;
 constexpr int kRowStride = kCudaChunk + 8;  // rows shifted by 16 bytes: no bank conflicts
-constexpr int kPartValues = kLinearRows * kRowStride;
-constexpr int kStageValues = 2 * kPartValues;  // high, low
-constexpr int kLinearSharedBytes = 2 * kStageValues * 2;
 
-// Asks for a chunk of the rows' activations.
+// A stage of the ring, in 16-bit values: the rows' high parts, low parts, and four sums in f32.
+constexpr int linear_part_values(int row_tiles) { return row_tiles * 8 * kRowStride; }
+constexpr int linear_stage_values(int row_tiles) {
+  return 2 * linear_part_values(row_tiles) + row_tiles * 8 * 8;
+}
+constexpr int linear_shared_bytes(int row_tiles) {
+  return kLinearStages * linear_stage_values(row_tiles) * 2;
+}
+
+// Asks for a chunk of the rows' activations; rows behind the last are zeros.
+template <int kRowTiles, int kThreads, bool kBoth, bool kSums>
 __device__ inline void load_chunk(Shared<uint16_t> stage, Global<const uint16_t> high,
-                                  Global<const uint16_t> low, int first_row, int rows, int stride,
-                                  int chunk) {
-  constexpr int kPieces = kCudaChunk / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < kLinearRows * kPieces; i += kLinearThreads) {
-    const int row = i / kPieces, piece = i % kPieces * 8;
+                                  Global<const uint16_t> low, Global<const float> sums,
+                                  int first_row, int rows, int stride, int chunk) {
+  constexpr int kPieces = kCudaChunk / 8, kRows = kRowTiles * 8;
+  const int own = static_cast<int>(threadIdx.x);
+  const int column = chunk * kCudaChunk + own % kPieces * 8;
+  ASSAY_UNROLL
+  for (int i = 0; i < (kRows * kPieces + kThreads - 1) / kThreads; ++i) {
+    const int row = own / kPieces + i * (kThreads / kPieces);
+    const int to = row * kRowStride + own % kPieces * 8;
     const bool valid = first_row + row < rows;
-    const int64_t from = valid ? int64_t{first_row + row} * stride + chunk * kCudaChunk + piece : 0;
-    copy_async_16(stage + row * kRowStride + piece, high + from, valid);
-    if (!(low == nullptr)) {
-      copy_async_16(stage + kPartValues + row * kRowStride + piece, low + from, valid);
+    const int from = valid ? (first_row + row) * stride + column : 0;
+    if (kRows * kPieces < kThreads && row >= kRows) break;
+    copy_async_16(stage + to, high + from, valid);
+    if constexpr (kBoth) {
+      copy_async_16(stage + (linear_part_values(kRowTiles) + to), low + from, valid);
     }
   }
-  commit_copies();
+  if constexpr (kSums) {
+    if (own < kRows) {
+      const bool valid = first_row + own < rows;
+      const int from = valid ? (first_row + own) * (stride / 16) + chunk * 4 : 0;
+      copy_async_16(stage + (2 * linear_part_values(kRowTiles) + own * 8), sums + from, valid);
+    }
+  }
 }
 
-// The fragments of a step's activations for row tile n.
+// B's fragments of 32 values of row tile n: two mma.
 __device__ inline void load_rows(uint32_t (&b)[4], Shared<uint16_t> part, int n, int step) {
   const int lane = static_cast<int>(threadIdx.x % 32);
-  load_matrices_4(b, part + (n * 8 + lane % 8) * kRowStride + step * 32 + lane / 8 * 8);
+  load_matrices_4(b, part + ((n * 8 + lane % 8) * kRowStride + step * 32 + lane / 8 * 8));
 }
 
-// report: linear threads 128 shared 36864 occupancy 16
-template <DType kType>
-__global__ void __launch_bounds__(kLinearThreads, 4)
-    linear(Global<const uint8_t> weight, CudaWeightShape shape, Global<const uint16_t> high,
-           Global<const uint16_t> low, Global<const float> sums, int stride, int rows,
-           int split_chunks, Global<const float> bias, Global<float> out) {
+// How a launch is cut: a block has kWarps warps, a warp kOutTiles tiles of outputs, for kRowTiles
+// tiles of rows; kBlocks blocks share a multiprocessor.
+template <int kRows, int kOuts, int kWarpCount, int kBlockCount>
+struct LinearCut {
+  static constexpr int kRowTiles = kRows, kOutTiles = kOuts, kWarps = kWarpCount,
+                       kBlocks = kBlockCount;
+};
+
+template <DType kType, typename Cut, bool kBoth>
+__global__ void __launch_bounds__(32 * Cut::kWarps, Cut::kBlocks)
+    linear(CudaLinears products, Global<const uint16_t> high, Global<const uint16_t> low,
+           Global<const float> sums, int stride, int rows) {
+  constexpr int kRowTiles = Cut::kRowTiles, kOutTiles = Cut::kOutTiles, kWarps = Cut::kWarps;
   constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
+  using Chunk = std::conditional_t<kFormat.quantized, QuantChunk<kType>, WideChunk<kType>>;
+  constexpr int kParts = Chunk::kParts, kBlockTiles = kWarps * kOutTiles;
+  constexpr int kStage = linear_stage_values(kRowTiles), kPart = linear_part_values(kRowTiles);
+  const auto blocks_of = [](const CudaLinear& product) {
+    return (product.shape.tiles + kBlockTiles - 1) / kBlockTiles;
+  };
+  CudaLinear product = products.each[0];
+  int block = static_cast<int>(blockIdx.y);
+  ASSAY_UNROLL
+  for (int i = 1; i < kCudaLinears; ++i) {
+    if (i < products.count && block >= blocks_of(product)) {
+      block -= blocks_of(product);
+      product = products.each[i];
+    }
+  }
+  const int split = static_cast<int>(blockIdx.z);
+  if (split >= product.splits) return;
+
   const Shared<uint16_t> memory = ASSAY_DYNAMIC_SHARED(uint16_t);
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
   const int group = lane / 4, pair = lane % 4 * 2;
-  const int tile = static_cast<int>(blockIdx.x) * kLinearWarps + warp;
-  const int first_row = static_cast<int>(blockIdx.z) * kLinearRows;
-  const int chunks = stride / kCudaChunk;
-  const int begin = static_cast<int>(blockIdx.y) * split_chunks;
+  const int first_tile = (block * kWarps + warp) * kOutTiles;
+  const int first_row = static_cast<int>(blockIdx.x) * (kRowTiles * 8);
+  const int chunks = stride / kCudaChunk, units = product.shape.units;
+  const int split_chunks = (chunks + product.splits - 1) / product.splits;
+  const int begin = split * split_chunks;
   const int end = begin + split_chunks < chunks ? begin + split_chunks : chunks;
-  const int tiles_of_rows = (rows - first_row + 7) / 8;  // more than kRowTiles: all
-  const bool both = !(low == nullptr);
 
-  float acc[kRowTiles][4] = {};
-  if (begin < end) load_chunk(memory, high, low, first_row, rows, stride, begin);
-  for (int chunk = begin; chunk < end; ++chunk) {
-    const Shared<uint16_t> stage = memory + (chunk - begin) % 2 * kStageValues;
-    if (chunk + 1 < end) {
-      load_chunk(memory + (chunk + 1 - begin) % 2 * kStageValues, high, low, first_row, rows,
-                 stride, chunk + 1);
-      wait_copies<1>();
-    } else {
-      wait_copies<0>();
+  // A warp without tiles reads the last one's and keeps nothing of it.
+  Global<const uint8_t> tiles[kOutTiles];
+  ASSAY_UNROLL
+  for (int t = 0; t < kOutTiles; ++t) {
+    const int tile =
+        first_tile + t < product.shape.tiles ? first_tile + t : product.shape.tiles - 1;
+    tiles[t] = Global<const uint8_t>(product.weight) + int64_t{tile} * units * kFormat.tile_bytes();
+  }
+  const auto load_activations = [&](int chunk) {
+    if (chunk < end) {
+      load_chunk<kRowTiles, 32 * kWarps, kBoth, kFormat.has_min>(
+          memory + (chunk - begin) % kLinearStages * kStage, high, low, sums, first_row, rows,
+          stride, chunk);
     }
-    __syncthreads();
-    for (int step = 0; step < kCudaChunk / 32; ++step) {
-      const int k = chunk * kCudaChunk + step * 32;
-      const int unit = k / kFormat.unit;
-      if (tile >= shape.tiles || unit >= shape.units) break;
-      const Global<const uint8_t> data =
-          weight + (int64_t{tile} * shape.units + unit) * kFormat.tile_bytes();
-      const int unit_step = k % kFormat.unit / 32;
+    commit_copies();
+  };
+  const auto load_weights = [&](Chunk(&to)[kOutTiles], int chunk) {
+    const int unit = chunk / kFormat.chunks(), own = chunk % kFormat.chunks();
+    ASSAY_UNROLL
+    for (int t = 0; t < kOutTiles; ++t) {
+      const Global<const uint8_t> tile = tiles[t] + int64_t{unit} * kFormat.tile_bytes();
+      to[t].load(tile, own, lane);
+      constexpr int kUnitsAhead = kFormat.chunks() > 1 ? 2 : 6;
+      const int line = lane * 128;
+      if (own == 0 && unit + kUnitsAhead < units && line < kFormat.tile_bytes()) {
+        prefetch_l2(tile + (kUnitsAhead * kFormat.tile_bytes() + line));
+      }
+    }
+  };
+
+  float acc[kOutTiles][kRowTiles][4] = {};
+  Chunk next[kOutTiles];
+  if (begin < end) load_weights(next, begin);
+  ASSAY_UNROLL
+  for (int i = 0; i < kLinearStages - 1; ++i) load_activations(begin + i);
+  for (int chunk = begin; chunk < end; ++chunk) {
+    uint32_t a[kOutTiles][4][kParts][4];
+    float scales[kOutTiles][4][2], mins[kOutTiles][4][2];
+    ASSAY_UNROLL
+    for (int t = 0; t < kOutTiles; ++t) {
+      ASSAY_UNROLL
+      for (int m = 0; m < 4; ++m) next[t].fragment(m, a[t][m]);
       if constexpr (kFormat.quantized) {
-        constexpr int kGroups = 32 / kFormat.group, kMmas = 2 / kGroups;
-        QuantStep<kType> values;
-        values.load(data, unit_step, lane);
-        GroupScale<kType> scales[kGroups][2];
-        for (int g = 0; g < kGroups; ++g) {
-          const int at = unit_step * kGroups + g;
-          scales[g][0].load(data, at, group);
-          scales[g][1].load(data, at, group + 8);
-        }
-        uint32_t a[2][4];
-        values.fragment(0, a[0]);
-        values.fragment(1, a[1]);
         ASSAY_UNROLL
-        for (int n = 0; n < kRowTiles; ++n) {
-          if (n >= tiles_of_rows) break;
-          uint32_t upper[4], lower[4];
-          load_rows(upper, stage, n, step);
-          if (both) load_rows(lower, stage + kPartValues, n, step);
-          for (int g = 0; g < kGroups; ++g) {
-            float d[4] = {};
-            for (int s = g * kMmas; s < (g + 1) * kMmas; ++s) {
-              mma_bf16(d, a[s], {upper[2 * s], upper[2 * s + 1]});
-              if (both) mma_bf16(d, a[s], {lower[2 * s], lower[2 * s + 1]});
-            }
-            for (int i = 0; i < 4; ++i) {
-              const GroupScale<kType>& scale = scales[g][i / 2];
-              acc[n][i] = fmaf(scale.scale, d[i], acc[n][i]);
-              if constexpr (kFormat.has_min) {
-                const int row = first_row + n * 8 + pair + i % 2;
-                float sum = 0;
-                if (row < rows) {
-                  const Global<const float> at =
-                      sums + int64_t{row} * (stride / 16) + k / 16 + g * kMmas;
-                  sum = kMmas == 2 ? at[0] + at[1] : at[0];
-                }
-                acc[n][i] = fmaf(-scale.min, sum, acc[n][i]);
-              }
+        for (int i = 0; i < 2 * kFormat.chunk_groups(); ++i) {
+          scales[t][i / 2][i % 2] = next[t].scale(i / 2, i % 2);
+          if constexpr (kFormat.has_min) mins[t][i / 2][i % 2] = next[t].min(i / 2, i % 2);
+        }
+      }
+    }
+    if (chunk + 1 < end) load_weights(next, chunk + 1);
+    wait_copies<kLinearStages - 2>();
+    __syncthreads();  // the chunk is there for all, and all are done with the one before it
+    load_activations(chunk + kLinearStages - 1);
+
+    const Shared<uint16_t> stage = memory + (chunk - begin) % kLinearStages * kStage;
+    ASSAY_UNROLL
+    for (int n = 0; n < kRowTiles; ++n) {
+      if (n > 0) __syncwarp();
+      uint32_t upper[2][4], lower[2][4];
+      ASSAY_UNROLL
+      for (int step = 0; step < 2; ++step) {
+        load_rows(upper[step], stage, n, step);
+        if constexpr (kBoth) load_rows(lower[step], stage + kPart, n, step);
+      }
+      const auto multiply = [&](float(&to)[4], int t, int m) {
+        ASSAY_UNROLL
+        for (int p = 0; p < kParts; ++p) {
+          const int at = m % 2 * 2;
+          mma_bf16(to, a[t][m][p], {upper[m / 2][at], upper[m / 2][at + 1]});
+          if constexpr (kBoth) mma_bf16(to, a[t][m][p], {lower[m / 2][at], lower[m / 2][at + 1]});
+        }
+      };
+      if constexpr (!kFormat.quantized) {
+        ASSAY_UNROLL
+        for (int t = 0; t < kOutTiles; ++t) {
+          ASSAY_UNROLL
+          for (int m = 0; m < 4; ++m) multiply(acc[t][n], t, m);
+        }
+      } else {
+        constexpr int kGroups = kFormat.chunk_groups(), kMmas = 4 / kGroups;
+        float row_sums[2][kGroups];
+        if constexpr (kFormat.has_min) {
+          ASSAY_UNROLL
+          for (int i = 0; i < 2; ++i) {
+            const auto four = load_as<float4>(stage + (2 * kPart + (n * 8 + pair + i) * 8));
+            if constexpr (kGroups == 2) {
+              row_sums[i][0] = four.x + four.y, row_sums[i][1] = four.z + four.w;
+            } else {
+              row_sums[i][0] = four.x, row_sums[i][1] = four.y;
+              row_sums[i][2] = four.z, row_sums[i][3] = four.w;
             }
           }
         }
-      } else {
-        WideStep<kType> values;
-        values.load(data, unit_step, lane);
-        constexpr int kParts = WideStep<kType>::kParts;
-        uint32_t a[2][kParts][4];
-        values.fragments(0, a[0]);
-        values.fragments(1, a[1]);
         ASSAY_UNROLL
-        for (int n = 0; n < kRowTiles; ++n) {
-          if (n >= tiles_of_rows) break;
-          uint32_t upper[4], lower[4];
-          load_rows(upper, stage, n, step);
-          if (both) load_rows(lower, stage + kPartValues, n, step);
-          for (int s = 0; s < 2; ++s) {
-            for (int part = 0; part < kParts; ++part) {
-              mma_bf16(acc[n], a[s][part], {upper[2 * s], upper[2 * s + 1]});
-              if (both) mma_bf16(acc[n], a[s][part], {lower[2 * s], lower[2 * s + 1]});
+        for (int t = 0; t < kOutTiles; ++t) {
+          ASSAY_UNROLL
+          for (int g = 0; g < kGroups; ++g) {
+            float d[4] = {};
+            ASSAY_UNROLL
+            for (int m = g * kMmas; m < (g + 1) * kMmas; ++m) multiply(d, t, m);
+            ASSAY_UNROLL
+            for (int i = 0; i < 4; ++i) {
+              acc[t][n][i] = fmaf(scales[t][g][i / 2], d[i], acc[t][n][i]);
+              if constexpr (kFormat.has_min) {
+                acc[t][n][i] = fmaf(-mins[t][g][i / 2], row_sums[i % 2][g], acc[t][n][i]);
+              }
             }
           }
         }
       }
     }
-    __syncthreads();
   }
 
-  if (tile >= shape.tiles) return;
-  const Global<float> part = out + int64_t{blockIdx.y} * rows * shape.outputs;
+  const bool whole = product.splits == 1;
+  const Global<float> out =
+      whole ? Global<float>(product.out)
+            : Global<float>(product.parts) + int64_t{split} * rows * product.shape.outputs;
+  const Global<const float> bias(whole ? product.bias : nullptr);
   ASSAY_UNROLL
-  for (int n = 0; n < kRowTiles; ++n) {
+  for (int t = 0; t < kOutTiles; ++t) {
+    ASSAY_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const int row = first_row + n * 8 + pair + i % 2;
-      const int64_t output = int64_t{tile} * 16 + group + i / 2 * 8;
-      if (row >= rows || output >= shape.outputs) continue;
-      const float sum = bias == nullptr ? acc[n][i] : acc[n][i] + bias[output];
-      part[row * shape.outputs + output] = sum;
+      const int64_t output = int64_t{first_tile + t} * 16 + group + i / 2 * 8;
+      if (output >= product.shape.outputs) continue;
+      const float shift = bias == nullptr ? 0.0f : bias[output];
+      ASSAY_UNROLL
+      for (int n = 0; n < kRowTiles; ++n) {
+        const int row = first_row + n * 8 + pair + i % 2;
+        if (row < rows) out[row * product.shape.outputs + output] = acc[t][n][i] + shift;
+      }
     }
   }
 }

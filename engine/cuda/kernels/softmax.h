@@ -8,20 +8,29 @@
 
 namespace assay::ASSAY_KERNELS {
 
-constexpr int kSampleThreads = 256, kSampleWarps = kSampleThreads / 32;
+constexpr int kSampleThreads = 1024, kSampleWarps = 32;
 constexpr int kExpBlock = 1024;
 constexpr float kLowest = -INFINITY;
 
-__device__ inline float max_of_block(float value, Shared<float> lanes) {
+// Combines the threads' values, the same for all; `lanes` has a place for each warp.
+template <typename T, typename Combine>
+__device__ T reduce_block(T value, Shared<T> lanes, Combine combine) {
+  ASSAY_UNROLL
   for (int apart = 16; apart > 0; apart /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(~0u, value, apart));
+    value = combine(value, __shfl_xor_sync(~0u, value, apart));
   }
   __syncthreads();
   if (threadIdx.x % 32 == 0) lanes[threadIdx.x / 32] = value;
   __syncthreads();
-  float most = lanes[0];
-  for (int i = 1; i < kSampleWarps; ++i) most = fmaxf(most, lanes[i]);
-  return most;
+  value = lanes[threadIdx.x % 32];
+  ASSAY_UNROLL
+  for (int apart = 16; apart > 0; apart /= 2) {
+    value = combine(value, __shfl_xor_sync(~0u, value, apart));
+  }
+  return value;
+}
+__device__ inline double sum_of_block(double value, Shared<double> lanes) {
+  return reduce_block(value, lanes, [](double a, double b) { return a + b; });
 }
 
 __device__ inline float max_of_row(Global<const float> x, int count, Shared<float> lanes) {
@@ -29,32 +38,16 @@ __device__ inline float max_of_row(Global<const float> x, int count, Shared<floa
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kSampleThreads) {
     best = fmaxf(best, x[i]);
   }
-  return max_of_block(best, lanes);
+  return reduce_block(best, lanes, [](float a, float b) { return fmaxf(a, b); });
 }
 
-// The lowest i with x[i] == value, or `count`; `scratch` has an entry for each thread.
-__device__ inline int first_of(Global<const float> x, int count, float value, Shared<int> scratch) {
+// The lowest i with x[i] == value, or `count`.
+__device__ inline int first_of(Global<const float> x, int count, float value, Shared<int> lanes) {
   int own = count;
   for (int i = static_cast<int>(threadIdx.x); i < count && own == count; i += kSampleThreads) {
     if (x[i] == value) own = i;
   }
-  __syncthreads();
-  scratch[threadIdx.x] = own;
-  __syncthreads();
-  int first = count;
-  for (int t = 0; t < kSampleThreads; ++t) first = scratch[t] < first ? scratch[t] : first;
-  return first;
-}
-
-// In order of the warps, the same for all threads.
-__device__ inline double sum_of_block(double value, Shared<double> lanes) {
-  for (int apart = 16; apart > 0; apart /= 2) value += __shfl_xor_sync(~0u, value, apart);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) lanes[threadIdx.x / 32] = value;
-  __syncthreads();
-  double sum = 0;
-  for (int i = 0; i < kSampleWarps; ++i) sum += lanes[i];
-  return sum;
+  return reduce_block(own, lanes, [](int a, int b) { return a < b ? a : b; });
 }
 
 // weights[i] = exp((x[i] − shift) · factor), and their sum.
@@ -70,10 +63,18 @@ __device__ inline double exp_sum(Global<const float> x, int count, float shift, 
     const int begin = b * kExpBlock;
     const int end = begin + kExpBlock < count ? begin + kExpBlock : count;
     float sum = 0;
-    for (int i = begin + lane; i < end; i += 16) {
-      const float weight = exp_f32((x[i] - shift) * factor);
-      weights[i] = weight;
-      sum += weight;
+    // Four loads at once, for each waits for memory.
+    for (int i = begin + lane; i < end; i += 64) {
+      float some[4];
+      ASSAY_UNROLL
+      for (int j = 0; j < 4; ++j) some[j] = i + 16 * j < end ? x[i + 16 * j] : 0.0f;
+      ASSAY_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        if (i + 16 * j >= end) break;
+        const float weight = exp_f32((some[j] - shift) * factor);
+        weights[i + 16 * j] = weight;
+        sum += weight;
+      }
     }
     sum = sum_16_lanes(sum);
     if (lane == 0 && b < block_count) blocks[b] = sum;

@@ -6,108 +6,142 @@
 
 namespace assay::ASSAY_KERNELS {
 
-// What a warp needs of a quantized tile's step, in a lane's registers.
+// A lane's share of a chunk of a quantized tile, as it lies in memory.
 template <DType kType>
-struct QuantStep {
+struct QuantChunk {
   static constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
-  static constexpr int kWords = kFormat.lane_bytes() / 4;
+  static constexpr int kWords = 4 * kFormat.pieces();
+  static constexpr int kHighWords = kFormat.high_bits > 0 ? kFormat.high_bits : 1;
+  static constexpr int kBlocks = kFormat.block < kCudaChunk ? kCudaChunk / kFormat.block : 1;
+  static constexpr int kScaleWords = kFormat.has_sub_scales ? kFormat.scales_bytes() / 4 : 1;
+  static constexpr int kParts = 1;
 
-  uint32_t values[kWords];
-  uint32_t high;
+  uint32_t words[kWords], high[kHighWords], d[kBlocks], d_min[kBlocks], scales[kScaleWords];
 
-  __device__ void load(Global<const uint8_t> tile, int step, int lane) {
-    const int at = (step * 32 + lane) * kFormat.lane_bytes();
-    if constexpr (kWords == 4) {
-      const auto loaded = load_constant<uint4>(tile + at);
-      values[0] = loaded.x, values[1] = loaded.y, values[2] = loaded.z, values[3] = loaded.w;
-    } else {
-      const auto loaded = load_constant<uint2>(tile + at);
-      values[0] = loaded.x, values[1] = loaded.y;
+  __device__ void load(Global<const uint8_t> tile, int chunk, int lane) {
+    constexpr CudaWeightFormat kAt = kFormat;  // device code has no address of the member
+    ASSAY_UNROLL
+    for (int p = 0; p < kFormat.pieces(); ++p) {
+      const auto piece = load_constant<uint4>(tile + kAt.values_at(chunk, p, lane));
+      words[4 * p] = piece.x, words[4 * p + 1] = piece.y;
+      words[4 * p + 2] = piece.z, words[4 * p + 3] = piece.w;
     }
-    high = 0;
-    const int high_at = kFormat.high_at() + (step * 32 + lane) * kFormat.high_lane_bytes();
-    if constexpr (kFormat.high_bits == 1) high = load_constant<uint16_t>(tile + high_at);
-    if constexpr (kFormat.high_bits == 2) high = load_constant<uint32_t>(tile + high_at);
-  }
-
-  // Value j of mma s: the whole number q.
-  __device__ int value(int s, int j) const {
-    if constexpr (kFormat.low_bits == 8) {
-      return static_cast<int8_t>(values[2 * s + j / 4] >> (j % 4 * 8));
-    } else {
-      int stored = static_cast<int>(values[s] >> (4 * j) & 15);
-      if constexpr (kFormat.high_bits > 0) {
-        const uint32_t mask = (1u << kFormat.high_bits) - 1;
-        stored |= static_cast<int>(high >> ((8 * s + j) * kFormat.high_bits) & mask) << 4;
+    const Global<const uint8_t> high_at = tile + kAt.high_at(chunk, lane);
+    if constexpr (kFormat.high_bits == 1) high[0] = load_constant<uint32_t>(high_at);
+    if constexpr (kFormat.high_bits == 2) {
+      const auto pair = load_constant<uint2>(high_at);
+      high[0] = pair.x, high[1] = pair.y;
+    }
+    const int g = lane / 4;
+    ASSAY_UNROLL
+    for (int b = 0; b < kBlocks; ++b) {
+      const Global<const uint8_t> d_at = tile + kAt.d_at(kBlocks > 1 ? b : 0, g);
+      if constexpr (kFormat.has_min) {
+        const auto both = load_constant<uint2>(d_at);
+        d[b] = both.x, d_min[b] = both.y;
+      } else {
+        d[b] = load_constant<uint32_t>(d_at);
       }
-      return stored - kFormat.zero;
     }
-  }
-
-  // A's fragment of mma s; |q| ≤ 128 is exact in bf16.
-  __device__ void fragment(int s, uint32_t (&a)[4]) const {
-    for (int r = 0; r < 4; ++r) {
-      a[r] =
-          pack_bf16(static_cast<float>(value(s, 2 * r)), static_cast<float>(value(s, 2 * r + 1)));
-    }
-  }
-};
-
-// The scale and minimum of an output's group, each rounded once, as dequantizing does.
-template <DType kType>
-struct GroupScale {
-  float scale, min;
-
-  __device__ void load(Global<const uint8_t> tile, int group, int output) {
-    constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
-    const float d = half_bits_to_float(load_constant<uint16_t>(tile + kFormat.d_at() + 2 * output));
-    scale = d;
-    min = 0;
     if constexpr (kFormat.has_sub_scales) {
-      const int at = kFormat.scales_at() + 16 * group + output;
-      scale = d * static_cast<float>(load_constant<int8_t>(tile + at));
-    }
-    if constexpr (kFormat.has_min) {
-      min = half_bits_to_float(load_constant<uint16_t>(tile + kFormat.d_min_at() + 2 * output));
-      if constexpr (kFormat.has_sub_scales) {
-        const int at = kFormat.mins_at() + 16 * group + output;
-        min = min * static_cast<float>(load_constant<uint8_t>(tile + at));
+      const Global<const uint8_t> scales_at = tile + kAt.scales_at(chunk, g);
+      if constexpr (kScaleWords == 4) {
+        const auto all = load_constant<uint4>(scales_at);
+        scales[0] = all.x, scales[1] = all.y, scales[2] = all.z, scales[3] = all.w;
+      } else {
+        const auto all = load_constant<uint2>(scales_at);
+        scales[0] = all.x, scales[1] = all.y;
       }
     }
   }
-};
 
-// Weights that are not quantized, as sums of bf16 values: exact, since 8, 16 and 24 bits hold the
-// significands of bf16, fp16 and f32.
-template <DType kType>
-struct WideStep {
-  static constexpr int kParts = kType == DType::kBF16 ? 1 : kType == DType::kF16 ? 2 : 3;
-  static constexpr int kWords = kType == DType::kF32 ? 16 : 8;
-
-  uint32_t words[kWords];  // [mma][values]
-
-  __device__ void load(Global<const uint8_t> tile, int step, int lane) {
-    for (int i = 0; i < kWords / 4; ++i) {
-      const auto loaded = load_constant<uint4>(tile + ((step * (kWords / 4) + i) * 32 + lane) * 16);
-      words[4 * i] = loaded.x, words[4 * i + 1] = loaded.y;
-      words[4 * i + 2] = loaded.z, words[4 * i + 3] = loaded.w;
+  // A's fragment of mma m: whole numbers q, |q| ≤ 128 and so exact in bf16. 0x4300 | n is the bf16
+  // of 128 + n for n < 128.
+  __device__ void fragment(int m, uint32_t (&a)[kParts][4]) const {
+    constexpr uint32_t k128 = 0x43004300u, kMinus128 = 0xC300C300u;
+    ASSAY_UNROLL
+    for (int r = 0; r < 4; ++r) {
+      if constexpr (kFormat.low_bits == 8) {
+        // The low seven bits less the sign's 128.
+        const uint32_t pair = words[2 * m + r / 2] >> (8 * (r % 2));
+        a[0][r] = add_bf16x2((pair & 0x007F007Fu) | k128, (pair & 0x00800080u) | kMinus128);
+      } else {
+        uint32_t pair = (words[m] >> (4 * r) & 0x000F000Fu) | k128;
+        if constexpr (kFormat.high_bits == 1) {
+          const int bit = 4 * m + r;
+          pair |= (bit < 4 ? high[0] << (4 - bit) : high[0] >> (bit - 4)) & 0x00100010u;
+        }
+        if constexpr (kFormat.high_bits == 2) {
+          const int bit = 2 * (m % 2 * 4 + r);
+          const uint32_t word = high[m / 2];
+          pair |= (bit < 4 ? word << (4 - bit) : word >> (bit - 4)) & 0x00300030u;
+        }
+        // −(128 + zero) in bf16.
+        constexpr uint32_t kBase = (0x43000000u + (kFormat.zero << 16)) | 0x80000000u;
+        a[0][r] = add_bf16x2(pair, kBase | kBase >> 16);
+      }
     }
   }
 
-  __device__ float value(int s, int j) const {
-    if constexpr (kType == DType::kF32) return __uint_as_float(words[8 * s + j]);
-    const uint32_t word = words[4 * s + j / 2];
-    if constexpr (kType == DType::kBF16) return j % 2 == 0 ? low_bf16(word) : high_bf16(word);
-    return half_bits_to_float(static_cast<uint16_t>(word >> (j % 2 * 16)));
+  // Scale and minimum of output g + 8 half in a group of the chunk, each rounded once, as
+  // dequantizing does.
+  __device__ float scale(int group, int half) const {
+    const float whole = half_of(d[kBlocks > 1 ? group : 0], half);
+    if constexpr (!kFormat.has_sub_scales) return whole;
+    return whole * static_cast<float>(static_cast<int8_t>(scale_byte(group, half, 0)));
+  }
+  __device__ float min(int group, int half) const {
+    const float whole = half_of(d_min[kBlocks > 1 ? group : 0], half);
+    if constexpr (!kFormat.has_sub_scales) return whole;
+    return whole * static_cast<float>(scale_byte(group, half, 2 * kFormat.chunk_groups()));
   }
 
-  // The fragments of all parts of mma s.
-  __device__ void fragments(int s, uint32_t (&a)[kParts][4]) const {
+ private:
+  __device__ static float half_of(uint32_t pair, int half) {
+    return half_bits_to_float(static_cast<uint16_t>(pair >> (16 * half)));
+  }
+  __device__ uint8_t scale_byte(int group, int half, int first) const {
+    const int at = first + half * kFormat.chunk_groups() + group;
+    return static_cast<uint8_t>(scales[at / 4] >> (at % 4 * 8));
+  }
+};
+
+// The same of weights that are not quantized, which become sums of bf16 values: exact, since 8, 16
+// and 24 bits hold the significands of bf16, fp16 and f32.
+template <DType kType>
+struct WideChunk {
+  static constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
+  static constexpr int kParts = kType == DType::kBF16 ? 1 : kType == DType::kF16 ? 2 : 3;
+  static constexpr int kWords = 4 * kFormat.pieces();
+
+  uint32_t words[kWords];  // [m][values]
+
+  __device__ void load(Global<const uint8_t> tile, int chunk, int lane) {
+    constexpr CudaWeightFormat kAt = kFormat;  // device code has no address of the member
+    ASSAY_UNROLL
+    for (int p = 0; p < kFormat.pieces(); ++p) {
+      const auto piece = load_constant<uint4>(tile + kAt.values_at(chunk, p, lane));
+      words[4 * p] = piece.x, words[4 * p + 1] = piece.y;
+      words[4 * p + 2] = piece.z, words[4 * p + 3] = piece.w;
+    }
+  }
+
+  // The fragments of all parts of mma m.
+  __device__ void fragment(int m, uint32_t (&a)[kParts][4]) const {
+    ASSAY_UNROLL
     for (int r = 0; r < 4; ++r) {
       if constexpr (kType == DType::kBF16) {
-        a[0][r] = words[4 * s + r];
+        a[0][r] = words[4 * m + r];
       } else {
-        float first = value(s, 2 * r), second = value(s, 2 * r + 1);
+        float first, second;
+        if constexpr (kType == DType::kF32) {
+          first = __uint_as_float(words[8 * m + 2 * r]);
+          second = __uint_as_float(words[8 * m + 2 * r + 1]);
+        } else {
+          first = half_bits_to_float(static_cast<uint16_t>(words[4 * m + r]));
+          second = half_bits_to_float(static_cast<uint16_t>(words[4 * m + r] >> 16));
+        }
+        ASSAY_UNROLL
         for (int part = 0; part < kParts; ++part) {
           a[part][r] = pack_bf16(first, second);
           first -= low_bf16(a[part][r]);
@@ -122,20 +156,48 @@ struct WideStep {
 template <DType kType>
 __device__ float weight_value(Global<const uint8_t> tile, int output, int k) {
   constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
-  const int step = k / 32, s = k % 32 / 16, half = k % 16 / 8;
-  const int lane = output % 8 * 4 + k % 8 / 2;
-  const int j = 2 * (output / 8 + 2 * half) + k % 2;
-  if constexpr (kFormat.quantized) {
-    QuantStep<kType> values;
-    values.load(tile, step, lane);
-    GroupScale<kType> group;
-    group.load(tile, k / kFormat.group, output);
-    const float scaled = group.scale * static_cast<float>(values.value(s, j));
-    return kFormat.has_min ? scaled - group.min : scaled;
+  const int chunk = k / kCudaChunk, m = k % kCudaChunk / 16, g = output % 8, half = output / 8;
+  const int lane = g * 4 + k % 8 / 2, r = half + 2 * (k % 16 / 8), i = k % 2;
+  if constexpr (!kFormat.quantized) {
+    constexpr int kOfPiece = 16 / kFormat.value_bytes;
+    const int index = 8 * m + 2 * r + i;
+    const Global<const uint8_t> at = tile + (kFormat.values_at(chunk, index / kOfPiece, lane) +
+                                             index % kOfPiece * kFormat.value_bytes);
+    if constexpr (kType == DType::kF32) return load_constant<float>(at);
+    const auto bits = load_constant<uint16_t>(at);
+    return kType == DType::kF16 ? half_bits_to_float(bits) : low_bf16(bits);
   } else {
-    WideStep<kType> values;
-    values.load(tile, step, lane);
-    return values.value(s, j);
+    int q;
+    if constexpr (kFormat.low_bits == 8) {
+      q = load_constant<int8_t>(
+          tile + (kFormat.values_at(chunk, m / 2, lane) + 4 * (m % 2 * 2 + r / 2) + r % 2 + 2 * i));
+    } else {
+      const auto word = load_constant<uint32_t>(tile + (kFormat.values_at(chunk, 0, lane) + 4 * m));
+      uint32_t stored = word >> (4 * r + 16 * i) & 15;
+      const Global<const uint8_t> high = tile + kFormat.high_at(chunk, lane);
+      if constexpr (kFormat.high_bits == 1) {
+        stored |= (load_constant<uint32_t>(high) >> (4 * m + r + 16 * i) & 1) << 4;
+      }
+      if constexpr (kFormat.high_bits == 2) {
+        const auto bits = load_constant<uint32_t>(high + 4 * (m / 2));
+        stored |= (bits >> (2 * (m % 2 * 4 + r) + 16 * i) & 3) << 4;
+      }
+      q = static_cast<int>(stored) - kFormat.zero;
+    }
+    const Global<const uint8_t> d = tile + (kFormat.d_at(k / kFormat.block, g) + 2 * half);
+    float scale = half_bits_to_float(load_constant<uint16_t>(d)), min = 0;
+    if constexpr (kFormat.has_min) min = half_bits_to_float(load_constant<uint16_t>(d + 4));
+    if constexpr (kFormat.has_sub_scales) {
+      constexpr int kGroups = kFormat.chunk_groups();
+      const Global<const uint8_t> at =
+          tile + (kFormat.scales_at(chunk, g) + half * kGroups + k % kCudaChunk / kFormat.group);
+      scale = scale * static_cast<float>(load_constant<int8_t>(at));
+      if constexpr (kFormat.has_min) {
+        min = min * static_cast<float>(load_constant<uint8_t>(at + 2 * kGroups));
+      }
+    }
+    const float scaled = scale * static_cast<float>(q);
+    return kFormat.has_min ? scaled - min : scaled;
   }
 }
 
