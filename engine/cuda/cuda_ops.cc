@@ -71,12 +71,14 @@ class CudaOps : public Ops {
     });
   }
   void upload(const float* from, size_t count, float* to) override {
+    split_x_ = nullptr;
     runtime_->upload(from, count * sizeof(float), to);
   }
   void download(const float* from, size_t count, float* to) override {
     runtime_->download(from, count * sizeof(float), to);
   }
   void copy(const std::byte* from, size_t bytes, std::byte* to) override {
+    split_x_ = nullptr;
     runtime_->copy(from, bytes, to);
   }
 
@@ -94,12 +96,15 @@ class CudaOps : public Ops {
   void embed(const Weight& table, const PackedWeight* packed, float* out) override;
   void matmul(const float* x, int rows, std::span<const Product> products) override;
   void all_reduce(float* x, int rows, int width) override {
+    split_x_ = nullptr;
     const int ranks = runtime_->ranks();
     if (ranks == 1) return;
     const size_t count = static_cast<size_t>(rows) * width;
     float* parts = ranks_memory_.get<float>(ranks * count);
     runtime_->all_gather(x, count, parts);
-    kernels_.sum_parts(stream_, parts, ranks, static_cast<int64_t>(count), nullptr, width, x);
+    CudaSums sums;
+    sums.each[sums.count++] = {parts, ranks, static_cast<int64_t>(count), width, nullptr, x};
+    kernels_.sum_parts(stream_, sums);
   }
   void leave() override { runtime_->leave(); }
   void attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
@@ -108,24 +113,27 @@ class CudaOps : public Ops {
   void collect(std::span<SampledToken> out) override;
 
   void gather(const float* x, int width, float* out) override {
+    split_x_ = nullptr;
     kernels_.gather(stream_, x, wanted_at_, static_cast<int>(wanted_.size()), width, out);
   }
   void rms_norm(const float* x, const float* scale, float eps, int rows, int width,
                 float* out) override {
-    kernels_.rms_norm(stream_, x, scale, eps, rows, width, out);
+    kernels_.rms_norm(stream_, x, scale, eps, rows, width, out, split_of(out, rows, width));
   }
   void add(float* x, const float* y, int rows, int width) override {
+    split_x_ = nullptr;
     kernels_.add(stream_, x, y, int64_t{rows} * width);
   }
   void swiglu(float* gate, const float* up, int rows, int width) override {
-    kernels_.swiglu(stream_, gate, up, int64_t{rows} * width);
+    kernels_.swiglu(stream_, gate, up, rows, width, split_of(gate, rows, width));
   }
   void add_rms_norm(float* x, const float* y, const float* scale, float eps, int rows, int width,
                     float* out) override {
-    kernels_.add_rms_norm(stream_, x, y, scale, eps, rows, width, out);
+    kernels_.add_rms_norm(stream_, x, y, scale, eps, rows, width, out, split_of(out, rows, width));
   }
   void rope_and_store(float* q, float* k, const float* v, const float* angles, int heads,
                       RopePairs pairs, const KvLayout& kv, size_t layer_offset) override {
+    split_x_ = nullptr;
     CHECK(kv.type == KvType::kBF16 || kv.type == KvType::kInt8);
     kernels_.rope_and_store(stream_, q, k, v, angles, batch_, static_cast<int>(rows_.size()), heads,
                             kv.kv_heads, kv.head_dim, pairs, kv.type, layer_offset);
@@ -143,6 +151,7 @@ class CudaOps : public Ops {
   void compare_logits(const float* base, const float* other, int vocab_size,
                       std::span<LogitsDifference> out) override;
   void log_softmax(float* x, int rows, int width) override {
+    split_x_ = nullptr;
     kernels_.log_softmax(stream_, x, rows, width, sample_weights(rows, width),
                          sample_blocks(rows, width));
   }
@@ -156,6 +165,23 @@ class CudaOps : public Ops {
   };
 
   void plan_attention();
+  static int stride_of(int columns) { return (columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk; }
+  CudaActivations activations_for(int rows, int columns) {
+    const int stride = stride_of(columns);
+    const int filled_rows = for_gemm_ ? (rows + kGemmRows - 1) / kGemmRows * kGemmRows : rows;
+    const size_t values = static_cast<size_t>(filled_rows) * stride;
+    return {high_memory_.get<uint16_t>(values),
+            both_parts_ ? low_memory_.get<uint16_t>(values) : nullptr,
+            sums_memory_.get<float>(values / 16), stride};
+  }
+  // For a kernel that leaves its result x [rows][columns] as products take it, too: the next
+  // operation is their product, or it is forgotten.
+  CudaActivations split_of(const float* x, int rows, int columns) {
+    split_ = activations_for(rows, columns);
+    split_x_ = x;
+    split_count_ = size_t{1} * rows * columns;
+    return split_;
+  }
   float* sample_weights(int rows, int width) {
     return weights_memory_.get<float>(static_cast<size_t>(rows) * width);
   }
@@ -178,6 +204,9 @@ class CudaOps : public Ops {
   int group_ = 1, splits_ = 0;
   const CudaAttentionUnit* units_ = nullptr;
   const CudaSampled* drawn_ = nullptr;  // by the last sample()
+  CudaActivations split_;               // of the values at split_x_, if it is not null
+  const float* split_x_ = nullptr;
+  size_t split_count_ = 0;
 
   // Of one step, kept so that a step allocates nothing.
   std::vector<int32_t> tokens_, positions_, wanted_;
@@ -289,6 +318,7 @@ void CudaOps::plan_attention() {
 }
 
 void CudaOps::embed(const Weight& table, const PackedWeight* packed, float* out) {
+  split_x_ = nullptr;
   for (const BatchRow& row : rows_) CHECK(row.token < table.rows);
   kernels_.embed(stream_, static_cast<const CudaWeight*>(packed)->view(), batch_,
                  static_cast<int>(rows_.size()), out);
@@ -296,10 +326,10 @@ void CudaOps::embed(const Weight& table, const PackedWeight* packed, float* out)
 
 void CudaOps::matmul(const float* x, int rows, std::span<const Product> products) {
   const auto columns = static_cast<int>(products[0].weight->columns());
-  const int stride = (columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk;
   const int filled_rows = (rows + kGemmRows - 1) / kGemmRows * kGemmRows;
-  const size_t values = static_cast<size_t>(for_gemm_ ? filled_rows : rows) * stride;
   CudaActivations activations;
+  if (split_x_ == x && split_count_ == size_t{1} * rows * columns) activations = split_;
+  split_x_ = nullptr;
   CudaHalves halves;
   CudaLinears linears;
   DType linears_type{};
@@ -317,23 +347,27 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
     const int64_t outputs = view.shape.outputs;
     const bool by_gemm = view.row_stride > 0, half = by_gemm && view.dtype == DType::kF16;
     if (half && halves.stride == 0) {
+      const int stride = stride_of(columns);
+      const size_t values = static_cast<size_t>(filled_rows) * stride;
       halves = {half_high_memory_.get<uint16_t>(values),
                 both_parts_ ? half_low_memory_.get<uint16_t>(values) : nullptr,
                 factors_memory_.get<float>(static_cast<size_t>(rows)), stride};
       kernels_.split_halves(stream_, x, rows, columns, halves);
     }
     if (!half && activations.stride == 0) {
-      activations = {high_memory_.get<uint16_t>(values),
-                     both_parts_ ? low_memory_.get<uint16_t>(values) : nullptr,
-                     sums_memory_.get<float>(values / 16), stride};
+      activations = activations_for(rows, columns);
       kernels_.split_activations(stream_, x, rows, columns, activations);
     }
     if (by_gemm) {
       float* sums = workspace_.get<float>(static_cast<size_t>(filled_rows * outputs));
-      CudaGemm gemm{view.data, half ? halves.high : activations.high,
-                    sums,      outputs,
-                    stride,    filled_rows,
-                    false,     half};
+      CudaGemm gemm{view.data,
+                    half ? halves.high : activations.high,
+                    sums,
+                    outputs,
+                    stride_of(columns),
+                    filled_rows,
+                    false,
+                    half};
       runtime_->gemm(gemm);
       gemm.x = half ? halves.low : activations.low;
       gemm.add = true;
@@ -342,7 +376,9 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
         kernels_.scale_rows(stream_, sums, halves.factors, rows, outputs, product.bias,
                             product.out);
       } else {
-        kernels_.sum_parts(stream_, sums, 1, rows * outputs, product.bias, outputs, product.out);
+        CudaSums all;
+        all.each[all.count++] = {sums, 1, rows * outputs, outputs, product.bias, product.out};
+        kernels_.sum_parts(stream_, all);
       }
       continue;
     }
@@ -359,6 +395,7 @@ void CudaOps::matmul(const float* x, int rows, std::span<const Product> products
 
 void CudaOps::attention(const float* q, int heads, const KvLayout& kv, size_t layer_offset,
                         float* out) {
+  split_x_ = nullptr;
   CHECK(heads == group_ * kv.kv_heads);
   const int rows = static_cast<int>(rows_.size());
   const size_t parts = static_cast<size_t>(rows) * heads * splits_;

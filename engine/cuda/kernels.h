@@ -55,6 +55,20 @@ struct CudaLinears {
   int count = 0;
 };
 
+// out[i] = Σ_p parts[p][i] + bias[i mod outputs], in order of p; parts [part_count][count], bias
+// may be null.
+struct CudaSum {
+  const float* parts = nullptr;
+  int part_count = 1;
+  int64_t count = 0, outputs = 1;
+  const float* bias = nullptr;
+  float* out = nullptr;
+};
+struct CudaSums {
+  CudaSum each[kCudaLinears];
+  int count = 0;
+};
+
 // A batch's rows as kernels read them.
 struct CudaRows {
   const int32_t* tokens = nullptr;     // [rows]
@@ -65,7 +79,7 @@ struct CudaRows {
 
 // Positions of a sequence that one block of the attention kernel reads; fixed, so that the order
 // of sums is too.
-constexpr int kCudaSplitTokens = 256;
+constexpr int kCudaSplitTokens = 512;
 
 // Rows first..first + count − 1, which see the same pages in one split as far as they reach.
 struct CudaAttentionUnit {
@@ -111,8 +125,9 @@ struct CudaKernels {
   void (*take_drawn)(CudaStream, int32_t* tokens, int rows, const CudaSampled* drawn);
   // out[r] = weight.row(tokens[r]) [columns]
   void (*embed)(CudaStream, const CudaWeightView&, const CudaRows&, int rows, float* out);
+  // Norms and gated units give their result as products take it, too.
   void (*rms_norm)(CudaStream, const float* x, const float* scale, float eps, int rows, int width,
-                   float* out);
+                   float* out, const CudaActivations& split);
   void (*split_activations)(CudaStream, const float* x, int rows, int columns,
                             const CudaActivations& out);
   void (*split_halves)(CudaStream, const float* x, int rows, int columns, const CudaHalves& out);
@@ -120,14 +135,12 @@ struct CudaKernels {
   void (*scale_rows)(CudaStream, const float* sums, const float* factors, int rows, int64_t outputs,
                      const float* bias, float* out);
   void (*linear)(CudaStream, DType, const CudaLinears&, const CudaActivations&, int rows);
-  // out[i] = Σ_p parts[p][i] + bias[i mod outputs], in order of p; parts [part_count][count], bias
-  // may be null.
-  void (*sum_parts)(CudaStream, const float* parts, int part_count, int64_t count,
-                    const float* bias, int64_t outputs, float* out);
+  void (*sum_parts)(CudaStream, const CudaSums&);
   void (*add)(CudaStream, float* x, const float* y, int64_t count);
-  void (*swiglu)(CudaStream, float* gate, const float* up, int64_t count);
+  void (*swiglu)(CudaStream, float* gate, const float* up, int rows, int width,
+                 const CudaActivations& split);
   void (*add_rms_norm)(CudaStream, float* x, const float* y, const float* scale, float eps,
-                       int rows, int width, float* out);
+                       int rows, int width, float* out, const CudaActivations& split);
   void (*rope_and_store)(CudaStream, float* q, const float* k, const float* v, const float* angles,
                          const CudaRows&, int rows, int heads, int kv_heads, int head_dim,
                          RopePairs pairs, KvType kv_type, uint64_t layer_offset);

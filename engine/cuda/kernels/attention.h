@@ -109,7 +109,7 @@ __device__ inline float sum_of_quad(float value) {
 // report: attention_split<96,true> threads 128 shared 28672 occupancy 8
 // report: attention_split<128,true> threads 128 shared 36864 occupancy 8
 template <int kDim, bool kInt8>
-__global__ void __launch_bounds__(kAttentionThreads, 2)
+__global__ void __launch_bounds__(kAttentionThreads, kDim == 128 && !kInt8 ? 3 : 2)
     attention_split(Global<const float> q, Global<const CudaAttentionUnit> units,
                     Global<const int32_t> positions, Global<const uint64_t> pages, int page_stride,
                     int heads, int kv_heads, int splits, uint64_t layer_offset,

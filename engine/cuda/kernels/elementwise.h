@@ -64,84 +64,128 @@ __device__ inline float most_of_block(float value, Shared<float> lanes) {
   return most;
 }
 
-// Norms wait for memory: many threads a row, and each keeps what it has read, for widths up to
-// kNormThreads * kNormKept.
-constexpr int kNormThreads = 512, kNormKept = 16;
+// Where a row's activations go as products take them, see CudaActivations; nowhere if null.
+struct SplitRow {
+  Global<uint16_t> high, low;
+  Global<float> sums;
 
-// The norm of x + y, which is kept in x, or of x where y is null.
+  // Values k and k + 1; the lanes of a warp have 64 of them side by side.
+  __device__ void store(int k, float first, float second) const {
+    const uint32_t upper = pack_bf16(first, second);
+    store_as(high + k, upper);
+    float sum = low_bf16(upper) + high_bf16(upper);
+    if (!(low == nullptr)) {
+      const uint32_t lower = pack_bf16(first - low_bf16(upper), second - high_bf16(upper));
+      store_as(low + k, lower);
+      sum = (low_bf16(upper) + low_bf16(lower)) + (high_bf16(upper) + high_bf16(lower));
+    }
+    for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(~0u, sum, apart);
+    if (k % 16 == 0) sums[k / 16] = sum;
+  }
+};
+
+__device__ inline SplitRow split_row(int64_t row, int stride, Global<uint16_t> high,
+                                     Global<uint16_t> low, Global<float> sums) {
+  if (low == nullptr) return {high + row * stride, nullptr, sums + row * (stride / 16)};
+  return {high + row * stride, low + row * stride, sums + row * (stride / 16)};
+}
+
+// Norms wait for memory: many threads a row, and each keeps what it has read, two values side by
+// side, for widths up to 2 * kNormThreads * kNormKept.
+constexpr int kNormThreads = 512, kNormKept = 8;
+
+// The norm of x + y, which is kept in x, or of x where y is null; its `stride` values as products
+// take them too, zeros behind `width`.
 __device__ inline void norm_of_row(Global<float> kept_sum, Global<const float> x,
                                    Global<const float> y, Global<const float> scale, float eps,
-                                   int width, Shared<float> lanes, Global<float> out) {
+                                   int width, int stride, Shared<float> lanes, Global<float> out,
+                                   const SplitRow& split) {
   const bool adds = !(y == nullptr);
-  const int own = static_cast<int>(threadIdx.x);
-  float kept[kNormKept];
+  const int own = static_cast<int>(threadIdx.x) * 2;
+  float kept[kNormKept][2];
   float squares = 0;
   ASSAY_UNROLL
   for (int n = 0; n < kNormKept; ++n) {
-    const int i = own + n * kNormThreads;
-    kept[n] = i < width ? x[i] : 0.0f;
-    if (adds && i < width) kept[n] += y[i];
+    ASSAY_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int i = own + n * 2 * kNormThreads + half;
+      kept[n][half] = i < width ? x[i] : 0.0f;
+      if (adds && i < width) kept[n][half] += y[i];
+    }
   }
   ASSAY_UNROLL
   for (int n = 0; n < kNormKept; ++n) {
-    const int i = own + n * kNormThreads;
-    squares = fmaf(kept[n], kept[n], squares);
-    if (adds && i < width) kept_sum[i] = kept[n];
+    ASSAY_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int i = own + n * 2 * kNormThreads + half;
+      squares = fmaf(kept[n][half], kept[n][half], squares);
+      if (adds && i < width) kept_sum[i] = kept[n][half];
+    }
   }
-  for (int i = own + kNormKept * kNormThreads; i < width; i += kNormThreads) {
+  constexpr int kRest = kNormKept * 2 * kNormThreads;
+  for (int i = own / 2 + kRest; i < width; i += kNormThreads) {
     const float value = adds ? x[i] + y[i] : x[i];
     squares = fmaf(value, value, squares);
     if (adds) kept_sum[i] = value;
   }
   const float mean = sum_of_block(squares, lanes) / static_cast<float>(width);
   const float factor = 1.0f / sqrtf(mean + eps);
+  __syncthreads();  // other threads wrote the rest of the sums
+  for (int i = own + kRest; i < stride; i += 2 * kNormThreads) {
+    float value[2];
+    for (int half = 0; half < 2; ++half) {
+      const bool is = i + half < width;
+      value[half] = is ? x[i + half] * factor * scale[i + half] : 0.0f;
+      if (is) out[i + half] = value[half];
+    }
+    split.store(i, value[0], value[1]);
+  }
   ASSAY_UNROLL
   for (int n = 0; n < kNormKept; ++n) {
-    const int i = own + n * kNormThreads;
-    if (i < width) out[i] = kept[n] * factor * scale[i];
-  }
-  for (int i = own + kNormKept * kNormThreads; i < width; i += kNormThreads) {
-    out[i] = x[i] * factor * scale[i];
+    const int i = own + n * 2 * kNormThreads;
+    if (i >= stride) break;
+    ASSAY_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      if (i + half >= width) continue;
+      kept[n][half] = kept[n][half] * factor * scale[i + half];
+      out[i + half] = kept[n][half];
+    }
+    split.store(i, kept[n][0], kept[n][1]);
   }
 }
 
 // report: rms_norm threads 512 shared 0 occupancy 50
 __global__ void __launch_bounds__(kNormThreads)
     rms_norm(Global<const float> x, Global<const float> scale, float eps, int width,
-             Global<float> out) {
+             Global<float> out, int stride, Global<uint16_t> high, Global<uint16_t> low,
+             Global<float> sums) {
   ASSAY_SHARED(float, lanes, kNormThreads / 32);
-  const int64_t row = int64_t{blockIdx.x} * width;
-  norm_of_row(nullptr, x + row, nullptr, scale, eps, width, lanes, out + row);
+  const int64_t row = blockIdx.x;
+  norm_of_row(nullptr, x + row * width, nullptr, scale, eps, width, stride, lanes,
+              out + row * width, split_row(row, stride, high, low, sums));
 }
 
 // report: add_rms_norm threads 512 shared 0 occupancy 50
 __global__ void __launch_bounds__(kNormThreads)
     add_rms_norm(Global<float> x, Global<const float> y, Global<const float> scale, float eps,
-                 int width, Global<float> out) {
+                 int width, Global<float> out, int stride, Global<uint16_t> high,
+                 Global<uint16_t> low, Global<float> sums) {
   ASSAY_SHARED(float, lanes, kNormThreads / 32);
-  const int64_t row = int64_t{blockIdx.x} * width;
-  norm_of_row(x + row, x + row, y + row, scale, eps, width, lanes, out + row);
+  const int64_t row = blockIdx.x;
+  norm_of_row(x + row * width, x + row * width, y + row * width, scale, eps, width, stride, lanes,
+              out + row * width, split_row(row, stride, high, low, sums));
 }
 
-// Each thread takes two values; eight threads make a sum.
+// A block has 2 * kRowThreads values of a row.
 // report: split_activations threads 128 shared 0 occupancy 50
 __global__ void split_activations(Global<const float> x, int columns, int stride,
                                   Global<uint16_t> high, Global<uint16_t> low, Global<float> sums) {
   const int64_t row = blockIdx.x;
-  for (int k = static_cast<int>(threadIdx.x) * 2; k < stride; k += kRowThreads * 2) {
-    const float first = k < columns ? x[row * columns + k] : 0.0f;
-    const float second = k + 1 < columns ? x[row * columns + k + 1] : 0.0f;
-    const uint32_t upper = pack_bf16(first, second);
-    store_as(high + row * stride + k, upper);
-    float sum = low_bf16(upper) + high_bf16(upper);
-    if (!(low == nullptr)) {
-      const uint32_t lower = pack_bf16(first - low_bf16(upper), second - high_bf16(upper));
-      store_as(low + row * stride + k, lower);
-      sum = (low_bf16(upper) + low_bf16(lower)) + (high_bf16(upper) + high_bf16(lower));
-    }
-    for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(~0u, sum, apart);
-    if (k % 16 == 0) sums[row * (stride / 16) + k / 16] = sum;
-  }
+  const int k = static_cast<int>(blockIdx.y * kRowThreads + threadIdx.x) * 2;
+  if (k >= stride) return;
+  const float first = k < columns ? x[row * columns + k] : 0.0f;
+  const float second = k + 1 < columns ? x[row * columns + k + 1] : 0.0f;
+  split_row(row, stride, high, low, sums).store(k, first, second);
 }
 
 // A row's values times the power of two that brings the largest one close to 2^15, as sums of two
@@ -191,12 +235,23 @@ __global__ void add(Global<float> x, Global<const float> y, int64_t count) {
   if (i < count) x[i] = x[i] + y[i];
 }
 
+// In place, and as products take it; a block has 2 * kRowThreads values of a row.
 // report: swiglu threads 128 shared 0 occupancy 50
-__global__ void swiglu(Global<float> gate, Global<const float> up, int64_t count) {
-  const int64_t i = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
-  if (i >= count) return;
-  const float g = gate[i];
-  gate[i] = g / (1.0f + exp_f32(-g)) * up[i];
+__global__ void swiglu(Global<float> gate, Global<const float> up, int width, int stride,
+                       Global<uint16_t> high, Global<uint16_t> low, Global<float> sums) {
+  const int64_t row = blockIdx.x;
+  const int k = static_cast<int>(blockIdx.y * kRowThreads + threadIdx.x) * 2;
+  if (k >= stride) return;
+  float value[2] = {};
+  ASSAY_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    if (k + half >= width) continue;
+    const int64_t i = row * width + k + half;
+    const float g = gate[i];
+    value[half] = g / (1.0f + exp_f32(-g)) * up[i];
+    gate[i] = value[half];
+  }
+  split_row(row, stride, high, low, sums).store(k, value[0], value[1]);
 }
 
 // Element d of a head, rotated.

@@ -73,15 +73,20 @@ void launch_embed(CudaStream stream, const CudaWeightView& weight, const CudaRow
 }
 
 void launch_rms_norm(CudaStream stream, const float* x, const float* scale, float eps, int rows,
-                     int width, float* out) {
+                     int width, float* out, const CudaActivations& split) {
   ASSAY_LAUNCH(rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kNormThreads}, 0, stream, x, scale,
-               eps, width, out);
+               eps, width, out, split.stride, split.high, split.low, split.sums);
+}
+
+// A thread has two values of a row.
+dim3 split_grid(int rows, int stride) {
+  return dim3{static_cast<unsigned>(rows), blocks_for(stride, 2 * kRowThreads)};
 }
 
 void launch_split_activations(CudaStream stream, const float* x, int rows, int columns,
                               const CudaActivations& out) {
-  ASSAY_LAUNCH(split_activations, dim3{static_cast<unsigned>(rows)}, dim3{kRowThreads}, 0, stream,
-               x, columns, out.stride, out.high, out.low, out.sums);
+  ASSAY_LAUNCH(split_activations, split_grid(rows, out.stride), dim3{kRowThreads}, 0, stream, x,
+               columns, out.stride, out.high, out.low, out.sums);
 }
 
 void launch_split_halves(CudaStream stream, const float* x, int rows, int columns,
@@ -97,10 +102,11 @@ void launch_scale_rows(CudaStream stream, const float* sums, const float* factor
                factors, count, outputs, bias, out);
 }
 
-void launch_sum_parts(CudaStream stream, const float* parts, int part_count, int64_t count,
-                      const float* bias, int64_t outputs, float* out) {
-  ASSAY_LAUNCH(sum_parts, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, parts,
-               part_count, count, outputs, bias, out);
+void launch_sum_parts(CudaStream stream, const CudaSums& sums) {
+  int64_t most = 0;
+  for (int i = 0; i < sums.count; ++i) most = std::max(most, sums.each[i].count);
+  const dim3 grid{blocks_for(most, kRowThreads), static_cast<unsigned>(sums.count)};
+  ASSAY_LAUNCH(sum_parts, grid, dim3{kRowThreads}, 0, stream, sums);
 }
 
 template <DType kType, typename Cut>
@@ -129,12 +135,15 @@ void launch_linear(CudaStream stream, DType dtype, const CudaLinears& products,
                ? launch_linear_of<kType, LinearCut<1, 1, 4, 5>>(stream, products, x, rows)
                : launch_linear_of<kType, LinearCut<8, kOutTiles, 4, 2>>(stream, products, x, rows);
   });
+  CudaSums sums;
   for (int i = 0; i < products.count; ++i) {
     const CudaLinear& product = products.each[i];
     if (product.splits == 1) continue;
-    launch_sum_parts(stream, product.parts, product.splits, rows * product.shape.outputs,
-                     product.bias, product.shape.outputs, product.out);
+    const int64_t outputs = product.shape.outputs;
+    sums.each[sums.count++] = {product.parts, product.splits, rows * outputs,
+                               outputs,       product.bias,   product.out};
   }
+  if (sums.count > 0) launch_sum_parts(stream, sums);
 }
 
 void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
@@ -142,15 +151,16 @@ void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
                count);
 }
 
-void launch_swiglu(CudaStream stream, float* gate, const float* up, int64_t count) {
-  ASSAY_LAUNCH(swiglu, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, gate, up,
-               count);
+void launch_swiglu(CudaStream stream, float* gate, const float* up, int rows, int width,
+                   const CudaActivations& split) {
+  ASSAY_LAUNCH(swiglu, split_grid(rows, split.stride), dim3{kRowThreads}, 0, stream, gate, up,
+               width, split.stride, split.high, split.low, split.sums);
 }
 
 void launch_add_rms_norm(CudaStream stream, float* x, const float* y, const float* scale, float eps,
-                         int rows, int width, float* out) {
+                         int rows, int width, float* out, const CudaActivations& split) {
   ASSAY_LAUNCH(add_rms_norm, dim3{static_cast<unsigned>(rows)}, dim3{kNormThreads}, 0, stream, x, y,
-               scale, eps, width, out);
+               scale, eps, width, out, split.stride, split.high, split.low, split.sums);
 }
 
 void launch_rope_and_store(CudaStream stream, float* q, const float* k, const float* v,

@@ -244,15 +244,20 @@ __global__ void __launch_bounds__(32 * Cut::kWarps, Cut::kBlocks)
   }
 }
 
-// out[i] = Σ_p parts[p][i] + bias, in order of p.
+// out[i] = Σ_p parts[p][i] + bias, in order of p, for each of the sums.
 // report: sum_parts threads 128 shared 0 occupancy 50
-__global__ void sum_parts(Global<const float> parts, int part_count, int64_t count, int64_t outputs,
-                          Global<const float> bias, Global<float> out) {
+__global__ void sum_parts(CudaSums sums) {
+  CudaSum sum = sums.each[0];
+  ASSAY_UNROLL
+  for (int i = 1; i < kCudaLinears; ++i) {
+    if (static_cast<int>(blockIdx.y) == i) sum = sums.each[i];
+  }
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  float sum = parts[i];
-  for (int p = 1; p < part_count; ++p) sum += parts[p * count + i];
-  out[i] = bias == nullptr ? sum : sum + bias[i % outputs];
+  if (i >= sum.count) return;
+  const Global<const float> parts(sum.parts), bias(sum.bias);
+  float total = parts[i];
+  for (int p = 1; p < sum.part_count; ++p) total += parts[p * sum.count + i];
+  Global<float>(sum.out)[i] = bias == nullptr ? total : total + bias[i % sum.outputs];
 }
 
 }  // namespace assay::ASSAY_KERNELS
