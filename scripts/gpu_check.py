@@ -80,9 +80,10 @@ def roofline(card, shape, kind, rows):
 
 def benchmarks(device, gpu):
     if device == "simt":
-        return {"builtin": measure(device, "engine/builtin", "EngineDecode/8/16/4")}
+        yield "builtin", measure(device, "engine/builtin", "EngineDecode/8/16/4")
+        return
     card = next((name for name in CARDS if name in gpu), None)
-    results = {"builtin": measure(device, "engine/builtin", "EngineDecode/64/128/128")}
+    yield "builtin", measure(device, "engine/builtin", "EngineDecode/64/128/128")
     for shape in SHAPES:
         for kind in BITS:
             rates = measure(device, f"{shape}:{kind}", "EngineDecode/(1|64|256)/128/128|EnginePrefill/512")
@@ -90,8 +91,7 @@ def benchmarks(device, gpu):
                 if card and name.startswith("EngineDecode"):
                     share = rate / roofline(card, shape, kind, int(name.split("/")[1]))
                     rates[name] = {"tokens_per_s": rate, "share_of_memory_roofline": round(share, 3)}
-            results[f"{shape} {kind}"] = rates
-    return results
+            yield f"{shape} {kind}", rates
 
 
 VLLM = """
@@ -134,14 +134,22 @@ def main():
     device, out = sys.argv[1:3]
     begin = time.monotonic()
     report = describe(device)
+
+    def save():  # after each step: what was measured stays when the rest is cut off
+        report["wall_s"] = round(time.monotonic() - begin, 1)
+        with open(out, "w") as file:
+            json.dump(report, file, indent=1)
+
     report["checks"] = run_tests(device)
+    save()
     report["kernels"] = kernels(device, report["gpu"])
     report["kernels_cublaslt"] = kernels(device, report["gpu"], gemm="1")
-    report["tokens_per_s"] = benchmarks(device, report["gpu"])
+    report["tokens_per_s"] = {}
+    for name, rates in benchmarks(device, report["gpu"]):
+        report["tokens_per_s"][name] = rates
+        save()
     report["vllm"] = beside_vllm(device)
-    report["wall_s"] = round(time.monotonic() - begin, 1)
-    with open(out, "w") as file:
-        json.dump(report, file, indent=1)
+    save()
 
     print(f"assay {report['commit']}, {report['date']}, device {device}: {report['gpu']}\n")
     for test in report["checks"]["tests"]:

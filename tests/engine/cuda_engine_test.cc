@@ -158,7 +158,9 @@ TEST(SimtEngine, RanksThatShareAModelAgreeWithOneDeviceAndWithThemselves) {
     EXPECT_EQ(shared->kv_cache_bytes(0, 16) * 2, one->kv_cache_bytes(0, 16));  // it has 2 KV heads
     const Difference d = difference(*one, *shared, tokens);
     std::printf("%d ranks: largest difference %.1e, rms %.1e\n", ranks, d.largest, d.rms);
-    EXPECT_LT(d.largest, 1e-4);
+    // Sums differ in their last bits, and a value between two bf16 keys can go either way.
+    EXPECT_LT(d.largest, 1e-3);
+    EXPECT_LT(d.rms, 2e-4);
     const auto all = generate(*shared, requests);
     EXPECT_EQ(shared->stats().active_sequences, 0u);
     options.batch_size = 2;

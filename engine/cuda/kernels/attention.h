@@ -1,10 +1,10 @@
 // Causal attention over a paged KV cache of bf16, split over positions (flash-decoding; Dao et al.,
 // "FlashAttention-2", 2023, for the running softmax).
 //
-// A block takes one KV head of one unit: rows that see the same pages in one split of 256
+// A block takes one KV head of one unit: rows that see the same pages in one split of 512
 // positions, be they rows of a prompt or samples that share one. Their query heads are the 16 rows
-// of mma.m16n8k16. Each of four warps takes four pages of the split, and their results are merged
-// in order; attention_merge merges the splits in order. So a row's bits depend on its own
+// of mma.m16n8k16. Each of four warps takes every fourth page of the split, and their results are
+// merged in order; attention_merge merges the splits in order. So a row's bits depend on its own
 // positions alone, not on who is in its unit. Queries and probabilities are sums of two bf16
 // values, keys and values are bf16 in the cache, or whole numbers of 8 bits, which are exact in
 // bf16 and whose scales go to the scores and into the probabilities: products are exact to 16 bits.
@@ -103,7 +103,7 @@ __device__ inline float sum_of_quad(float value) {
 // report: attention_split<32,false> threads 128 shared 20480 occupancy 25
 // report: attention_split<64,false> threads 128 shared 36864 occupancy 16
 // report: attention_split<96,false> threads 128 shared 53248 occupancy 8
-// report: attention_split<128,false> threads 128 shared 69632 occupancy 8
+// report: attention_split<128,false> threads 128 shared 69632 occupancy 8 spills 32
 // report: attention_split<32,true> threads 128 shared 12288 occupancy 25
 // report: attention_split<64,true> threads 128 shared 20480 occupancy 16
 // report: attention_split<96,true> threads 128 shared 28672 occupancy 8
@@ -163,12 +163,14 @@ __global__ void __launch_bounds__(kAttentionThreads, kDim == 128 && !kInt8 ? 3 :
 
   float mixed[kDim / 8][4] = {};
   float best[2] = {kNothing, kNothing}, total[2] = {0, 0};
-  const int first_page = unit.split * (kCudaSplitTokens / kPageTokens) + warp * kWarpPages;
-  int page_count = longest / kPageTokens + 1 - first_page;
+  // The warp's pages are every fourth one from its first.
+  const int first_page = unit.split * (kCudaSplitTokens / kPageTokens) + warp;
+  int page_count = (longest / kPageTokens - first_page + kAttentionWarps) / kAttentionWarps;
   page_count = page_count < kWarpPages ? page_count : kWarpPages;
   const Shared<uint8_t> stages = memory + warp * 2 * kStage;
   const auto page_of = [&](int n) {
-    return pages[int64_t{unit.longest} * page_stride + first_page + n] + layer_offset;
+    return pages[int64_t{unit.longest} * page_stride + first_page + n * kAttentionWarps] +
+           layer_offset;
   };
   const int64_t head_bytes = int64_t{kPageTokens} * kRowBytes;
   const auto load = [&](int n) {
@@ -217,7 +219,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kDim == 128 && !kInt8 ? 3 :
         }
       }
     }
-    const int position = (first_page + n) * kPageTokens + pair;
+    const int position = (first_page + n * kAttentionWarps) * kPageTokens + pair;
     float scale[2];
     for (int half = 0; half < 2; ++half) {
       float most = kNothing;

@@ -268,7 +268,8 @@ __device__ inline float rotated(Global<const float> head, Global<const float> an
 __device__ inline void rotate_queries(Global<float> q, Global<const float> angles, int heads,
                                       int head_dim, int step, int apart) {
   const int half = head_dim / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < heads * half; i += kRowThreads) {
+  const int first = static_cast<int>(blockIdx.y * kRowThreads + threadIdx.x);
+  for (int i = first; i < heads * half; i += static_cast<int>(gridDim.y * kRowThreads)) {
     const int pair = i % half;
     const Global<float> at = q + (int64_t{i / half} * head_dim + pair * step);
     const float cosine = angles[2 * pair], sine = angles[2 * pair + 1];
@@ -278,8 +279,8 @@ __device__ inline void rotate_queries(Global<float> q, Global<const float> angle
   }
 }
 
-// A block has a row: rotates its query heads in place, and its keys on their way into the page,
-// which holds keys [kv_heads][16][head_dim] and values, bf16.
+// The blocks in y share a row: they rotate its query heads in place, and its keys on their way into
+// the page, which holds keys [kv_heads][16][head_dim] and values, bf16.
 // report: rope_and_store threads 128 shared 0 occupancy 50
 __global__ void rope_and_store(Global<float> q, Global<const float> k, Global<const float> v,
                                Global<const float> angles, Global<const int32_t> positions,
@@ -293,7 +294,8 @@ __global__ void rope_and_store(Global<float> q, Global<const float> k, Global<co
   const Global<uint16_t> values = keys + int64_t{width} * kPageTokens;
   const Global<const float> own_angles = angles + row * head_dim;
   rotate_queries(q + row * heads * head_dim, own_angles, heads, head_dim, step, apart);
-  for (int i = static_cast<int>(threadIdx.x) * 2; i < width; i += kRowThreads * 2) {
+  const int first = static_cast<int>(blockIdx.y * kRowThreads + threadIdx.x) * 2;
+  for (int i = first; i < width; i += static_cast<int>(gridDim.y * kRowThreads) * 2) {
     const int head = i / head_dim, d = i % head_dim;
     const int64_t to = (int64_t{head} * kPageTokens + position % kPageTokens) * head_dim + d;
     const Global<const float> key = k + (row * width + head * head_dim);
@@ -333,7 +335,8 @@ __global__ void rope_and_store_int8(Global<float> q, Global<const float> k, Glob
   const Global<const float> own_angles = angles + row * head_dim;
   rotate_queries(q + row * heads * head_dim, own_angles, heads, head_dim, step, apart);
   const int lane = static_cast<int>(threadIdx.x % 32);
-  for (int g = static_cast<int>(threadIdx.x / 32); g < width / 32; g += kRowThreads / 32) {
+  const int first = static_cast<int>(blockIdx.y * kRowThreads + threadIdx.x) / 32;
+  for (int g = first; g < width / 32; g += static_cast<int>(gridDim.y * kRowThreads) / 32) {
     const int head = g / groups, d = g % groups * 32 + lane;
     const int64_t to = (int64_t{head} * kPageTokens + slot) * head_dim + d;
     const Global<const float> key = k + (row * width + head * head_dim);

@@ -109,15 +109,21 @@ void launch_sum_parts(CudaStream stream, const CudaSums& sums) {
   ASSAY_LAUNCH(sum_parts, grid, dim3{kRowThreads}, 0, stream, sums);
 }
 
-template <DType kType, typename Cut>
-void launch_linear_of(CudaStream stream, const CudaLinears& products, const CudaActivations& x,
-                      int rows) {
+// Blocks in y and z of a launch of products.
+template <typename Cut>
+dim3 linear_grid(const CudaLinears& products, int rows) {
   unsigned blocks = 0, splits = 1;
   for (int i = 0; i < products.count; ++i) {
     blocks += blocks_for(products.each[i].shape.tiles, Cut::kWarps * Cut::kOutTiles);
     splits = std::max(splits, static_cast<unsigned>(products.each[i].splits));
   }
-  const dim3 grid{blocks_for(rows, Cut::kRowTiles * 8), blocks, splits};
+  return dim3{blocks_for(rows, Cut::kRowTiles * 8), blocks, splits};
+}
+
+template <DType kType, typename Cut>
+void launch_linear_of(CudaStream stream, const CudaLinears& products, const CudaActivations& x,
+                      int rows) {
+  const dim3 grid = linear_grid<Cut>(products, rows);
   const auto launch = [&]<bool kBoth>() {
     ASSAY_LAUNCH((linear<kType, Cut, kBoth>), grid, dim3{32 * Cut::kWarps},
                  linear_shared_bytes(Cut::kRowTiles), stream, products, x.high, x.low, x.sums,
@@ -127,13 +133,21 @@ void launch_linear_of(CudaStream stream, const CudaLinears& products, const Cuda
                           : launch.template operator()<true>();
 }
 
+// Which cut is the fastest was measured on an H100. Results do not depend on it.
 void launch_linear(CudaStream stream, DType dtype, const CudaLinears& products,
                    const CudaActivations& x, int rows) {
   with_type(dtype, [&]<DType kType>() {
     constexpr int kOutTiles = kType == DType::kF32 ? 1 : 2;  // as many as registers hold
-    return rows <= 8
-               ? launch_linear_of<kType, LinearCut<1, 1, 4, 5>>(stream, products, x, rows)
-               : launch_linear_of<kType, LinearCut<8, kOutTiles, 4, 2>>(stream, products, x, rows);
+    using Few = LinearCut<1, 1, 4, 5>;
+    using Some = LinearCut<4, kOutTiles, 4, 3>;
+    using Many = LinearCut<8, kOutTiles, 4, 2>;
+    constexpr unsigned kFilling = 200;  // blocks that are enough for a GPU
+    if (rows <= 8) return launch_linear_of<kType, Few>(stream, products, x, rows);
+    const dim3 grid = linear_grid<Many>(products, rows);
+    if (rows <= 32 || grid.x * grid.y * grid.z < kFilling) {
+      return launch_linear_of<kType, Some>(stream, products, x, rows);
+    }
+    return launch_linear_of<kType, Many>(stream, products, x, rows);
   });
   CudaSums sums;
   for (int i = 0; i < products.count; ++i) {
@@ -169,7 +183,8 @@ void launch_rope_and_store(CudaStream stream, float* q, const float* k, const fl
                            uint64_t layer_offset) {
   const bool halves = pairs == RopePairs::kHalves;
   const int step = halves ? 1 : 2, apart = halves ? head_dim / 2 : 1;
-  const dim3 grid{static_cast<unsigned>(rows)};
+  constexpr unsigned kBlocksOfRow = 4;
+  const dim3 grid{static_cast<unsigned>(rows), kBlocksOfRow};
   if (kv_type == KvType::kInt8) {
     ASSAY_LAUNCH(rope_and_store_int8, grid, dim3{kRowThreads}, 0, stream, q, k, v, angles,
                  batch.positions, batch.pages, batch.page_stride, heads, kv_heads, head_dim, step,

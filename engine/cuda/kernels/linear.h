@@ -75,6 +75,11 @@ struct LinearCut {
                        kBlocks = kBlockCount;
 };
 
+// Spills are of a few constants of the loop: the compiler would rather have them and every product
+// in flight. Cuts without any were slower on an H100.
+// report: linear<1> threads 128 shared 7296 occupancy 25 spills 64
+// report: linear<4> threads 128 shared 29184 occupancy 16 spills 256
+// report: linear<8> threads 128 shared 58368 occupancy 8 spills 256
 template <DType kType, typename Cut, bool kBoth>
 __global__ void __launch_bounds__(32 * Cut::kWarps, Cut::kBlocks)
     linear(CudaLinears products, Global<const uint16_t> high, Global<const uint16_t> low,
@@ -125,12 +130,15 @@ __global__ void __launch_bounds__(32 * Cut::kWarps, Cut::kBlocks)
     }
     commit_copies();
   };
-  const auto load_weights = [&](Chunk(&to)[kOutTiles], int chunk) {
+  struct Chunks {
+    Chunk each[kOutTiles];
+  };
+  const auto load_weights = [&](Chunks& to, int chunk) {
     const int unit = chunk / kFormat.chunks(), own = chunk % kFormat.chunks();
     ASSAY_UNROLL
     for (int t = 0; t < kOutTiles; ++t) {
       const Global<const uint8_t> tile = tiles[t] + int64_t{unit} * kFormat.tile_bytes();
-      to[t].load(tile, own, lane);
+      to.each[t].load(tile, own, lane);
       constexpr int kUnitsAhead = kFormat.chunks() > 1 ? 2 : 6;
       const int line = lane * 128;
       if (own == 0 && unit + kUnitsAhead < units && line < kFormat.tile_bytes()) {
@@ -140,81 +148,81 @@ __global__ void __launch_bounds__(32 * Cut::kWarps, Cut::kBlocks)
   };
 
   float acc[kOutTiles][kRowTiles][4] = {};
-  Chunk next[kOutTiles];
+  Chunks next;
   if (begin < end) load_weights(next, begin);
   ASSAY_UNROLL
   for (int i = 0; i < kLinearStages - 1; ++i) load_activations(begin + i);
   for (int chunk = begin; chunk < end; ++chunk) {
-    uint32_t a[kOutTiles][4][kParts][4];
-    float scales[kOutTiles][4][2], mins[kOutTiles][4][2];
-    ASSAY_UNROLL
-    for (int t = 0; t < kOutTiles; ++t) {
-      ASSAY_UNROLL
-      for (int m = 0; m < 4; ++m) next[t].fragment(m, a[t][m]);
-      if constexpr (kFormat.quantized) {
-        ASSAY_UNROLL
-        for (int i = 0; i < 2 * kFormat.chunk_groups(); ++i) {
-          scales[t][i / 2][i % 2] = next[t].scale(i / 2, i % 2);
-          if constexpr (kFormat.has_min) mins[t][i / 2][i % 2] = next[t].min(i / 2, i % 2);
-        }
-      }
-    }
+    const auto current = next;
     if (chunk + 1 < end) load_weights(next, chunk + 1);
     wait_copies<kLinearStages - 2>();
     __syncthreads();  // the chunk is there for all, and all are done with the one before it
     load_activations(chunk + kLinearStages - 1);
-
     const Shared<uint16_t> stage = memory + (chunk - begin) % kLinearStages * kStage;
     ASSAY_UNROLL
-    for (int n = 0; n < kRowTiles; ++n) {
-      if (n > 0) __syncwarp();
-      uint32_t upper[2][4], lower[2][4];
+    for (int step = 0; step < 2; ++step) {
+      constexpr int kGroups = kFormat.chunk_groups() > 1 ? kFormat.chunk_groups() / 2 : 1;
+      constexpr int kMmas = 2 / kGroups;
+      uint32_t a[kOutTiles][2][kParts][4];
+      float scales[kOutTiles][kGroups][2], mins[kOutTiles][kGroups][2];
       ASSAY_UNROLL
-      for (int step = 0; step < 2; ++step) {
-        load_rows(upper[step], stage, n, step);
-        if constexpr (kBoth) load_rows(lower[step], stage + kPart, n, step);
-      }
-      const auto multiply = [&](float(&to)[4], int t, int m) {
+      for (int t = 0; t < kOutTiles; ++t) {
         ASSAY_UNROLL
-        for (int p = 0; p < kParts; ++p) {
-          const int at = m % 2 * 2;
-          mma_bf16(to, a[t][m][p], {upper[m / 2][at], upper[m / 2][at + 1]});
-          if constexpr (kBoth) mma_bf16(to, a[t][m][p], {lower[m / 2][at], lower[m / 2][at + 1]});
-        }
-      };
-      if constexpr (!kFormat.quantized) {
-        ASSAY_UNROLL
-        for (int t = 0; t < kOutTiles; ++t) {
+        for (int m = 0; m < 2; ++m) current.each[t].fragment(2 * step + m, a[t][m]);
+        if constexpr (kFormat.quantized) {
           ASSAY_UNROLL
-          for (int m = 0; m < 4; ++m) multiply(acc[t][n], t, m);
-        }
-      } else {
-        constexpr int kGroups = kFormat.chunk_groups(), kMmas = 4 / kGroups;
-        float row_sums[2][kGroups];
-        if constexpr (kFormat.has_min) {
-          ASSAY_UNROLL
-          for (int i = 0; i < 2; ++i) {
-            const auto four = load_as<float4>(stage + (2 * kPart + (n * 8 + pair + i) * 8));
-            if constexpr (kGroups == 2) {
-              row_sums[i][0] = four.x + four.y, row_sums[i][1] = four.z + four.w;
-            } else {
-              row_sums[i][0] = four.x, row_sums[i][1] = four.y;
-              row_sums[i][2] = four.z, row_sums[i][3] = four.w;
+          for (int i = 0; i < 2 * kGroups; ++i) {
+            const int group_of_chunk = step * kGroups + i / 2;
+            scales[t][i / 2][i % 2] = current.each[t].scale(group_of_chunk, i % 2);
+            if constexpr (kFormat.has_min) {
+              mins[t][i / 2][i % 2] = current.each[t].min(group_of_chunk, i % 2);
             }
           }
         }
-        ASSAY_UNROLL
-        for (int t = 0; t < kOutTiles; ++t) {
+      }
+      ASSAY_UNROLL
+      for (int n = 0; n < kRowTiles; ++n) {
+        if (n > 0) __syncwarp();
+        uint32_t upper[4], lower[4];
+        load_rows(upper, stage, n, step);
+        if constexpr (kBoth) load_rows(lower, stage + kPart, n, step);
+        const auto multiply = [&](float(&to)[4], int t, int m) {
           ASSAY_UNROLL
-          for (int g = 0; g < kGroups; ++g) {
-            float d[4] = {};
+          for (int p = 0; p < kParts; ++p) {
+            mma_bf16(to, a[t][m][p], {upper[2 * m], upper[2 * m + 1]});
+            if constexpr (kBoth) mma_bf16(to, a[t][m][p], {lower[2 * m], lower[2 * m + 1]});
+          }
+        };
+        if constexpr (!kFormat.quantized) {
+          ASSAY_UNROLL
+          for (int t = 0; t < kOutTiles; ++t) {
             ASSAY_UNROLL
-            for (int m = g * kMmas; m < (g + 1) * kMmas; ++m) multiply(d, t, m);
+            for (int m = 0; m < 2; ++m) multiply(acc[t][n], t, m);
+          }
+        } else {
+          float row_sums[2][kGroups];
+          if constexpr (kFormat.has_min) {
             ASSAY_UNROLL
-            for (int i = 0; i < 4; ++i) {
-              acc[t][n][i] = fmaf(scales[t][g][i / 2], d[i], acc[t][n][i]);
-              if constexpr (kFormat.has_min) {
-                acc[t][n][i] = fmaf(-mins[t][g][i / 2], row_sums[i % 2][g], acc[t][n][i]);
+            for (int i = 0; i < 2; ++i) {
+              const auto two =
+                  load_as<float2>(stage + (2 * kPart + (n * 8 + pair + i) * 8 + step * 4));
+              row_sums[i][0] = kGroups == 1 ? two.x + two.y : two.x;
+              if constexpr (kGroups == 2) row_sums[i][1] = two.y;
+            }
+          }
+          ASSAY_UNROLL
+          for (int t = 0; t < kOutTiles; ++t) {
+            ASSAY_UNROLL
+            for (int g = 0; g < kGroups; ++g) {
+              float d[4] = {};
+              ASSAY_UNROLL
+              for (int m = g * kMmas; m < (g + 1) * kMmas; ++m) multiply(d, t, m);
+              ASSAY_UNROLL
+              for (int i = 0; i < 4; ++i) {
+                acc[t][n][i] = fmaf(scales[t][g][i / 2], d[i], acc[t][n][i]);
+                if constexpr (kFormat.has_min) {
+                  acc[t][n][i] = fmaf(-mins[t][g][i / 2], row_sums[i % 2][g], acc[t][n][i]);
+                }
               }
             }
           }
