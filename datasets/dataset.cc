@@ -161,11 +161,13 @@ Result<std::string> locate(const DataSpec& spec, const std::string& file,
   if (!entry.zip.file.empty() && file_exists(data_folder + "/" + entry.zip.file)) return path;
   const std::string hash =
       entry.sha256.empty() ? "" : fmt::format(", sha256 {}…", entry.sha256.substr(0, 12));
-  return Error{
-      fmt::format("{}: not there; {} needs it (from {}{}). Name the folder that "
-                  "holds {} with --data DIR or ASSAY_DATA{}",
-                  path, spec.suite, entry.url, hash, file,
-                  can_be_fetched(entry) ? ", or run `assay fetch " + spec.suite + "`" : "")};
+  return Error{fmt::format(
+      "{}: not there; {} needs it (from {}{}). Name the folder that "
+      "holds {} with --data DIR or ASSAY_DATA{}",
+      path, spec.suite, entry.url, hash, file,
+      can_be_fetched(entry) ? fmt::format(", or run `assay fetch {}{}`", spec.suite,
+                                          spec.release.empty() ? "" : " --release " + spec.release)
+                            : "")};
 }
 
 bool data_file_is_there(const std::string& file, const std::string& data_folder) {
@@ -328,23 +330,58 @@ Result<bool> is_wanted(const DataSpec& spec, const Row& row) {
 
 }  // namespace
 
+std::vector<std::string> data_files(const DataSpec& spec) {
+  std::vector<std::string> files;
+  for (const std::string& group : spec.groups) files.push_back(with_group(spec.file, group));
+  for (const auto& [name, text] : spec.releases) {
+    files.push_back(replace_all(spec.file, "{release}", text));
+    if (name == spec.release) break;
+  }
+  if (files.empty()) files.push_back(spec.file);
+  return files;
+}
+
+Result<DataSpec> of_release(DataSpec spec, const std::string& release) {
+  std::string_view wanted = release;
+  if (wanted.starts_with("release_")) wanted.remove_prefix(8);
+  const size_t line = wanted.find('_');
+  const std::string from(wanted.substr(0, line == std::string_view::npos ? 0 : line));
+  const std::string to(line == std::string_view::npos ? wanted : wanted.substr(line + 1));
+  const auto find = [&](const std::string& name) {
+    return std::find_if(spec.releases.begin(), spec.releases.end(),
+                        [&](const auto& known) { return known.first == name; });
+  };
+  const bool one = line == std::string_view::npos;
+  const auto first = one ? spec.releases.begin() : find(from), last = find(to);
+  if (first > last || last == spec.releases.end()) {
+    std::string names;
+    for (const auto& known : spec.releases) names += (names.empty() ? "" : ", ") + known.first;
+    return Error{fmt::format(
+        "--release {}: {} has {}", quote_for_message(release), spec.suite,
+        names.empty() ? "no releases"
+                      : "the releases " + names + "; v4_v5 is what these two have added")};
+  }
+  spec.releases.assign(first, last + 1);
+  spec.release = to;
+  return spec;
+}
+
 bool data_is_there(const DataSpec& spec, const std::string& data_folder) {
   if (spec.in_tree) return true;
-  const auto there = [&](const std::string& group) {
-    return data_file_is_there(with_group(spec.file, group), data_folder);
-  };
-  if (spec.groups.empty()) return there("");
-  return std::all_of(spec.groups.begin(), spec.groups.end(), there);
+  const auto files = data_files(spec);
+  return std::all_of(files.begin(), files.end(), [&](const std::string& file) {
+    return data_file_is_there(file, data_folder);
+  });
 }
 
 Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folder) {
   Dataset dataset;
   std::string hashes;
   std::set<std::string> ids;
-  const std::vector<std::string> groups =
-      spec.groups.empty() ? std::vector<std::string>{""} : spec.groups;
-  for (const std::string& group : groups) {
-    const std::string file = with_group(spec.file, group);
+  const std::vector<std::string> files = data_files(spec);
+  for (size_t i = 0; i < files.size(); ++i) {
+    const std::string& file = files[i];
+    const std::string group = spec.groups.empty() ? "" : spec.groups[i];
     ASSAY_TRY(DataFile data, read_data_file(spec, file, data_folder));
     ASSAY_TRY(const std::vector<Row> rows, read_rows(spec, data.text, data.path));
     const size_t first = dataset.items.size();
@@ -370,6 +407,7 @@ Result<Dataset> load_dataset(const DataSpec& spec, const std::string& data_folde
     if (!spec.examples.file.empty()) {
       ASSAY_TRY_STATUS(add_examples(spec, group, data_folder, first, dataset, hashes));
     }
+    if (data.sample && !spec.releases.empty()) break;  // a sample stands for all releases
   }
   for (const JoinSpec& join : spec.joins) {
     ASSAY_TRY_STATUS(add_joined(spec, join, data_folder, dataset, hashes));

@@ -17,6 +17,13 @@ struct Dataset {
   bool sample = false;  // assay's small self-written sample, or only a part of the official data
 };
 
+// The files of a suite's questions, relative to the data folder.
+std::vector<std::string> data_files(const DataSpec& spec);
+
+// The same data up to another release, "v4" or "release_v4", or what only some releases have added,
+// "v4_v5"; an unknown one is an error that lists what there is.
+Result<DataSpec> of_release(DataSpec spec, const std::string& release);
+
 // Whether all files of the spec are in the folder (or in the tree).
 bool data_is_there(const DataSpec& spec, const std::string& data_folder);
 

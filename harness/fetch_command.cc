@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "datasets/dataset.h"
 #include "datasets/fetch.h"
 #include "harness/base/text.h"
 #include "harness/commands.h"
@@ -17,10 +18,12 @@ namespace {
 struct FetchArguments {
   std::vector<std::string> suites, mirrors;
   FetchOptions options;
+  std::string release;  // empty: the suite's
 };
 
 // The files of a suite's official data, each once; what lies in an archive as the archive.
-Result<std::vector<ManifestEntry>> files_of(const std::string& suite_name) {
+Result<std::vector<ManifestEntry>> files_of(const std::string& suite_name,
+                                            const std::string& release) {
   ASSAY_TRY(const Suite suite, find_suite(suite_name));
   std::vector<std::string> names;
   const auto add = [&](const std::string& name, const DataSpec& data) {
@@ -30,8 +33,11 @@ Result<std::vector<ManifestEntry>> files_of(const std::string& suite_name) {
     for (const std::string& group : groups) names.push_back(replace_all(name, "{group}", group));
   };
   if (!suite.data.empty()) {
-    const DataSpec& data = suite.data.front();
-    add(data.file, data);
+    DataSpec data = suite.data.front();
+    if (!release.empty()) {
+      ASSAY_TRY(data, of_release(data, release));
+    }
+    for (const std::string& file : data_files(data)) add(file, data);
     add(data.ids_file, data);
     add(data.examples.file, data);
     for (const JoinSpec& join : data.joins) add(join.file, data);
@@ -82,7 +88,7 @@ void show_progress(FetchOptions& options, const std::string& file) {
 // What is there of each suite, and where the rest comes from.
 int list_files(const FetchArguments& arguments, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    const auto files = files_of(name);
+    const auto files = files_of(name, arguments.release);
     if (!files.ok()) return fail(files.error());
     for (const ManifestEntry& entry : *files) {
       const bool there = access((arguments.options.folder + "/" + entry.file).c_str(), R_OK) == 0;
@@ -119,7 +125,7 @@ int fetch(FetchArguments& arguments) {
   options.stop = &stop_requested();
   int failed = 0;
   for (const std::string& name : names) {
-    const auto files = files_of(name);
+    const auto files = files_of(name, arguments.release);
     if (!files.ok()) return fail(files.error());
     for (const ManifestEntry& entry : *files) {
       show_progress(options, entry.file);
@@ -153,6 +159,7 @@ void add_fetch_command(CLI::App& app, int* exit_code) {
       ->add_option("--data", arguments->options.folder,
                    "Where the files go (default: the cache folder, which runs look into)")
       ->envname("ASSAY_DATA");
+  command->add_option("--release", arguments->release, "Release of the data, as v6");
   command->add_flag("--accept-terms", arguments->options.accept_terms,
                     "Agree to what the owners of some data ask for (GPQA, HLE)");
   command->add_flag("--offline", arguments->options.offline, "Only say what is missing");

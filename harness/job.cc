@@ -122,6 +122,7 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   task.num_samples = options.num_samples.value_or(suite.num_samples);
   if (parsed.second > 0) task.num_samples = parsed.second;
   task.first_sample = options.first_sample;
+  task.release = options.release;
   task.from = options.from;
   task.to = options.to;
   auto sampling = std::make_shared<SamplingParams>(suite.sampling);
@@ -135,6 +136,14 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   task.sampling = sampling;
   task.scorer_name =
       options.grader == "default" ? suite.scorer : suite.scorer + ":" + options.grader;
+  if (options.all_tests) {
+    if (suite.scorer != "code_tests") {
+      return Error{
+          fmt::format("--all-tests: answers to {} are not programs with tests", suite.name)};
+    }
+    task.scorer_name = "code_tests:all_tests";
+    task.suite.measures.push_back({"tests passed", "tests_passed", "", "percent"});
+  }
   ASSAY_TRY(std::unique_ptr<Scorer> scorer, make_scorer(task.scorer_name));
   task.scorer = std::move(scorer);
   if (runs_programs(suite.scorer)) {
@@ -147,7 +156,10 @@ Result<Task> load_task(const std::string& text, const RunOptions& options) {
   const auto there = std::find_if(suite.data.begin(), suite.data.end(), [&](const DataSpec& spec) {
     return data_is_there(spec, options.data);
   });
-  const DataSpec& spec = there == suite.data.end() ? suite.data.front() : *there;
+  DataSpec spec = there == suite.data.end() ? suite.data.front() : *there;
+  if (!options.release.empty()) {
+    ASSAY_TRY(spec, of_release(suite.data.front(), options.release));
+  }
   task.shuffle_options = spec.shuffle_options;
   ASSAY_TRY(Dataset dataset, load_dataset(spec, options.data));
   task.items = std::move(dataset.items);

@@ -23,6 +23,7 @@ struct Task {
   std::vector<Item> items;       // after --limit
   std::vector<Item> follow_ups;  // the items' second turns, in their order; empty: there are none
   std::string data_path, data_sha256;
+  std::string release;                 // of the data; empty: the suite's
   std::string from, to;                // dates; empty: all
   std::vector<std::string> questions;  // ids that were asked for; empty: all
   bool sample_data = false, shuffle_options = false;

@@ -34,6 +34,7 @@ OrderedJson task_identity(const Task& task) {
   const auto has = [&](const char* metric) {
     return std::find(suite.metrics.begin(), suite.metrics.end(), metric) != suite.metrics.end();
   };
+  if (!task.release.empty()) json["release"] = task.release;
   if (!task.from.empty()) json["from"] = task.from;
   if (!task.to.empty()) json["to"] = task.to;
   if (!task.questions.empty()) json["only_questions"] = task.questions;

@@ -15,6 +15,7 @@ struct RunOptions {
   std::string data;                // --data, else ASSAY_DATA
   std::string output_dir;          // the run's folder; empty: runs/<model>-<tasks>-<fingerprint>
   std::vector<std::string> questions;  // only the items of these ids; empty: all
+  std::string release;                 // of a suite's data, as v5; empty: the suite's
   std::string from, to;                // dates of questions: 2024-08 or 2024-08-15, both inclusive
   std::optional<int> num_samples, limit, max_tokens, top_k;
   std::optional<double> temperature, top_p, min_p;
@@ -23,6 +24,7 @@ struct RunOptions {
   std::string sandbox = "jail";         // or none; see scorers/code/bare.h
   bool understands_model_code = false;  // the word that "none" wants
   int scoring_threads = 0;              // 0: one for each core
+  bool all_tests = false;               // of a program, not only up to the first that fails
   std::string grader = "default";       // default, strict or official; see make_scorer
   std::string think = "auto";           // auto, on, off; see render_prompt
   int first_sample = 0;

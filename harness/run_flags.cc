@@ -97,6 +97,15 @@ void add_engine_flags(CLI::App& app, RunOptions& o) {
       ->multi_option_policy(last);
 }
 
+void add_question_flags(CLI::App& app, RunOptions& o) {
+  app.add_option("--release", o.release,
+                 "Release of a suite's data: v5, all that there was then; v4_v5, what these added");
+  app.add_option("--from", o.from, "Only questions from this date on, as 2024-08");
+  app.add_option("--to", o.to, "Only questions up to this date, as 2025-01");
+  app.add_flag("--all-tests", o.all_tests,
+               "Run a program's tests behind the first that fails, too, and tell the share passed");
+}
+
 void add_sampling_flags(CLI::App& app, RunOptions& o) {
   CLI::App* command = &app;
   const auto last = CLI::MultiOptionPolicy::TakeLast;
@@ -110,8 +119,7 @@ void add_sampling_flags(CLI::App& app, RunOptions& o) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--questions", o.questions, "Only the questions of these ids, by commas")
       ->delimiter(',');
-  command->add_option("--from", o.from, "Only questions from this date on, as 2024-08");
-  command->add_option("--to", o.to, "Only questions up to this date, as 2025-01");
+  add_question_flags(app, o);
   command
       ->add_option("--scoring-threads", o.scoring_threads,
                    "Completions that are scored at a time; 0: one for each core")

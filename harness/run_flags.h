@@ -20,6 +20,8 @@ std::string default_data_folder();
 
 // --sandbox and what belongs to it; add_sampling_flags() adds them too.
 void add_sandbox_flags(CLI::App& command, RunOptions& options);
+// Which questions and tests of a suite: also of `assay score`.
+void add_question_flags(CLI::App& command, RunOptions& options);
 // Confines programs as the options say, before any runs.
 Status use_sandbox(const RunOptions& options);
 

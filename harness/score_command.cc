@@ -127,8 +127,7 @@ void add_score_command(CLI::App& app, int* exit_code) {
       ->add_option("--judge", options->run.judges,
                    "Model that judges answers of suites that need one; may be repeated")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--from", options->run.from, "Only questions from this date on, as 2024-08");
-  command->add_option("--to", options->run.to, "Only questions up to this date, as 2025-01");
+  add_question_flags(*command, options->run);
   command->add_option("--grader", options->run.grader, "default, strict or official; see assay run")
       ->capture_default_str();
   command->add_option("--num-samples,-n", options->run.num_samples,

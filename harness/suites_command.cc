@@ -44,17 +44,22 @@ int list_suites(const std::string& data_folder) {
 }
 
 void show_data(const DataSpec& data, const std::string& data_folder) {
-  const std::string group = data.groups.empty() ? "" : data.groups.front();
-  const std::string first = replace_all(data.file, "{group}", group);
+  const std::vector<std::string> files = data_files(data);
+  const std::string& first = files.front();
   fmt::print("data      {} ({}), {}\n", data.file, data.format,
              data.in_tree                       ? "in assay"
              : data_is_there(data, data_folder) ? "found"
                                                 : "not found");
   if (!data.groups.empty()) fmt::print("groups    {}\n", join(data.groups, ", "));
+  if (!data.releases.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [name, text] : data.releases) names.push_back(name);
+    fmt::print("release   {} of {}; --release takes another\n", data.release, join(names, ", "));
+  }
   if (const auto entry = find_manifest_entry(first); entry.ok()) {
     fmt::print("from      {}\nlicence   {}\n", entry->url, entry->licence);
     if (entry->records > 0) {
-      fmt::print("rows      {}{}\n", entry->records, data.groups.empty() ? "" : " in " + first);
+      fmt::print("rows      {}{}\n", entry->records, files.size() == 1 ? "" : " in " + first);
     }
   }
   if (data.shuffle_options) fmt::print("options   in an order by a hash of question and sample\n");

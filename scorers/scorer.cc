@@ -17,7 +17,8 @@ Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
   const size_t colon = name.find(':');
   const std::string kind = name.substr(0, colon);
   const std::string grader = colon == std::string::npos ? "default" : name.substr(colon + 1);
-  if (grader != "default" && grader != "strict" && grader != "official") {
+  const bool all_tests = kind == "code_tests" && grader == "all_tests";
+  if (grader != "default" && grader != "strict" && grader != "official" && !all_tests) {
     return Error{
         fmt::format("--grader {}: must be default, strict or official", quote_for_message(grader))};
   }
@@ -36,7 +37,8 @@ Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name) {
   if (kind == "humaneval_plus") {
     scorer = std::make_unique<CodeScorer>(CodeScorer::Kind::kHumanEvalPlus);
   }
-  if (kind == "code_tests") scorer = std::make_unique<CodeScorer>(CodeScorer::Kind::kTests);
+  if (kind == "code_tests")
+    scorer = std::make_unique<CodeScorer>(CodeScorer::Kind::kTests, all_tests);
   if (scorer) return scorer;
   return Error{
       fmt::format("there is no scorer {}; there are boxed, choice, choice_number, bbh, ifeval, "

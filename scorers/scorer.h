@@ -26,7 +26,8 @@ class Scorer {
 // "boxed", "choice", "choice_number", "bbh", "ifeval", "hle", "judged"; "boxed:strict" takes an
 // answer only as it is written, "choice:official" is MMLU-Pro's own extraction, which takes the
 // first statement and guesses a letter where it finds none (by a hash of item and sample). Other
-// scorers are the same under both.
+// scorers are the same under both. "code_tests:all_tests" runs the tests behind the first that
+// fails, too; the verdict is the same.
 Result<std::unique_ptr<Scorer>> make_scorer(const std::string& name);
 
 }  // namespace assay

@@ -200,6 +200,15 @@ for suite, file, answers in (("arena_hard", "v0.1_question.jsonl", "v0.1_answer_
     write(suite, judged, suite + ".judge")
 
 made, judged = [], []
+for q in rows(ROOT / "datasets/samples/arena_hard/v2.0_question.jsonl")[:4]:
+    made.append({"uid": q["uid"], "completion": "Once more, and for ever."})
+    for order in ("ab", "ba"):
+        label = ["A>>B", "A>B", "A=B", "B>A", "B>>A"][dice("arena_hard_v2_creative", q["uid"], order) % 5]
+        judged.append({"id": f"{q['uid']}/0/{order}", "completion": f"I compared them. My final verdict is: [[{label}]]"})
+write("arena_hard_v2_creative", made)
+write("arena_hard_v2_creative", judged, "arena_hard_v2_creative.judge")
+
+made, judged = [], []
 for q in first_of_groups(rows(DATA / "mt_bench/question.jsonl"), lambda q: q["category"]):
     for turn, mark in ((1, ""), (2, "#2")):
         item = f"{q['question_id']}{mark}"

@@ -78,6 +78,24 @@ Status read_where(const Json& json, const JsonReader& reader, DataSpec& data) {
   return {};
 }
 
+Status read_releases(const Json& json, JsonReader& reader, DataSpec& data) {
+  const bool has = !json.is_null();
+  if (has && (!json.is_object() || json.empty())) {
+    return reader.wrong("releases", "an object of texts");
+  }
+  if (has == (data.file.find("{release}") == std::string::npos)) {
+    return reader.wrong("file", "a name with {release} if there are releases, and only then");
+  }
+  if (!has) return {};
+  for (const auto& [name, text] : json.items()) {
+    if (!text.is_string()) return reader.wrong("releases", "an object of texts");
+    data.releases.emplace_back(name, text.get<std::string>());
+  }
+  ASSAY_TRY(data.release, reader.text("release"));
+  if (!json.contains(data.release)) return reader.wrong("release", "one of the releases");
+  return {};
+}
+
 Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   JsonReader reader(json, place);
   ASSAY_TRY_STATUS(reader.must_be_object());
@@ -90,6 +108,7 @@ Status read_data(const Json& json, const std::string& place, DataSpec& data) {
   if (data.groups.empty() == (data.file.find("{group}") != std::string::npos)) {
     return reader.wrong("file", "a name with {group} if there are groups, and only then");
   }
+  ASSAY_TRY_STATUS(read_releases(reader.any("releases"), reader, data));
   ASSAY_TRY(data.format, reader.text("format"));
   if (data.format != "jsonl" && data.format != "json" && data.format != "csv") {
     return reader.wrong("format", "jsonl, json or csv");

@@ -9,6 +9,8 @@
 //     "file": "math500/test.jsonl",        under --data; with "in_tree": true under datasets/
 //     "partial": true,                     not all of the official questions
 //     "groups": ["a", …],                  "file" then holds {group}, and each has a file
+//     "releases": {"v1": "", "v2": "2"},   "file" then holds {release}, and each adds a file
+//     "release": "v2",                     the suite's; --release takes another
 //     "format": "jsonl",                   jsonl, json, csv
 //     "rows": "examples",                  json: the key of the list; "inner": a list in each row
 //     "ids": "ids.json",                   a JSON list of the rows' ids, in a file of its own

@@ -38,16 +38,21 @@ struct JoinSpec {
 
 struct DataSpec {
   std::string suite;
-  std::string file;                 // under --data; {group} stands for each of `groups`
+  // Under --data; {group} stands for each of `groups`, {release} for what each of `releases` added.
+  std::string file;
   bool in_tree = false;             // under assay's own datasets/
   bool partial = false;             // not all of the official questions; reports say so
   std::vector<std::string> groups;  // parts with a file each; an id is then "group/id"
-  std::string format;               // jsonl, json or csv; a .gz or .zst file is unpacked
-  std::string rows;                 // json: the key of the list of rows; empty: the document
-  std::string inner;                // a list in each row: its members, with the row's own fields
-  std::string id_field;             // empty: the row's number, from 1
-  std::string ids_file;             // a JSON list of the rows' ids, in their order; may be empty
-  std::string group_field;          // what parts the items if there are no `groups`; may be empty
+  // Releases of the data in their order, and what {release} is for the file that each one added.
+  // Read are the files up to the last one here.
+  std::vector<std::pair<std::string, std::string>> releases;
+  std::string release;      // that the suite is defined on
+  std::string format;       // jsonl, json or csv; a .gz or .zst file is unpacked
+  std::string rows;         // json: the key of the list of rows; empty: the document
+  std::string inner;        // a list in each row: its members, with the row's own fields
+  std::string id_field;     // empty: the row's number, from 1
+  std::string ids_file;     // a JSON list of the rows' ids, in their order; may be empty
+  std::string group_field;  // what parts the items if there are no `groups`; may be empty
   std::string gold_field;
   GoldKind gold = GoldKind::kText;
   // One field that holds a list, or a field an option. The item's field "options" is then a JSON

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "harness/base/file.h"
 #include "harness/base/hash.h"
@@ -37,6 +38,14 @@ Verdict verdict_of(const ProgramOutcome& outcome) {
   verdict.answer = outcome.status == "ok" ? "passed" : "failed";
   verdict.correctness = outcome.status == "ok" ? Correctness::kCorrect : Correctness::kIncorrect;
   return verdict;
+}
+
+// Under --all-tests.
+void note_passed(size_t passed, size_t tests, Verdict& verdict) {
+  verdict.values["tests_passed"] = static_cast<double>(passed) / static_cast<double>(tests);
+  if (passed == tests) return;
+  verdict.detail +=
+      fmt::format("{}{} of {} tests passed", verdict.detail.empty() ? "" : "; ", passed, tests);
 }
 
 Verdict unscored(const std::string& why) {
@@ -175,12 +184,25 @@ std::string plain_number(const std::string& token) {
   return (token[0] == '-' ? "-" : "") + whole + "." + fraction;
 }
 
+// A program that fails is run once more for each call of its own, since it may have ended.
 Verdict score_calls(Sandbox& sandbox, const Json& tests, const std::string& source,
-                    const ProgramLimits& limits) {
-  const Json part = {{"inputs", Json::array({tests["inputs"]})},
-                     {"plain_expected", tests["outputs"]}};
-  return verdict_of(sandbox.check("calls", source, tests.value("fn_name", std::string()),
-                                  dump_json(part), limits));
+                    const ProgramLimits& limits, bool all_tests) {
+  const std::string name = tests.value("fn_name", std::string());
+  const auto check = [&](const Json& inputs, const Json& outputs) {
+    const Json part = {{"inputs", Json::array({inputs})}, {"plain_expected", outputs}};
+    return verdict_of(sandbox.check("calls", source, name, dump_json(part), limits));
+  };
+  const Json &inputs = tests["inputs"], &outputs = tests["outputs"];
+  Verdict verdict = check(inputs, outputs);
+  const bool lists = inputs.is_array() && outputs.is_array() && inputs.size() == outputs.size();
+  if (!all_tests || !verdict.has_answer || !lists || inputs.empty()) return verdict;
+  size_t passed = verdict.correctness == Correctness::kCorrect ? inputs.size() : 0;
+  for (size_t i = 0; passed < inputs.size() && i < inputs.size(); ++i) {
+    const Verdict one = check(Json::array({inputs[i]}), Json::array({outputs[i]}));
+    if (one.correctness == Correctness::kCorrect) ++passed;
+  }
+  note_passed(passed, inputs.size(), verdict);
+  return verdict;
 }
 
 Verdict score_assertions(Sandbox& sandbox, const Json& tests, const std::string& source,
@@ -218,9 +240,11 @@ constexpr const char* kCpp = "cpp c++ cc cxx";
 // A program with standard input, ready to run: Python, or a binary.
 using RunTest = std::function<ProgramOutcome(const std::string& input, const ProgramLimits&)>;
 
-Verdict score_inputs(const Json& tests, const RunTest& run, const ProgramLimits& limits) {
+Verdict score_inputs(const Json& tests, const RunTest& run, const ProgramLimits& limits,
+                     bool all_tests) {
   if (!tests.is_array() || tests.empty()) return unscored("it has no tests");
-  int number = 0;
+  size_t number = 0, passed = 0;
+  std::optional<Verdict> failed;  // at the first test that did
   for (const Json& test : tests) {
     ++number;
     if (!test.is_object() || !test.value("input", Json()).is_string() ||
@@ -231,14 +255,21 @@ Verdict score_inputs(const Json& tests, const RunTest& run, const ProgramLimits&
     if (outcome.status == "ok" && !same_output(outcome.output, test["output"].get<std::string>())) {
       outcome.status = "wrong";
     }
-    if (outcome.status == "ok") continue;
+    if (outcome.status == "ok") {
+      ++passed;
+      continue;
+    }
+    if (failed) continue;
     outcome.detail = fmt::format("test {} of {}{}{}", number, tests.size(),
                                  outcome.detail.empty() ? "" : ": ", outcome.detail);
-    return verdict_of(outcome);
+    failed = verdict_of(outcome);
+    if (!all_tests || !failed->has_answer) return *failed;
   }
-  ProgramOutcome passed;
-  passed.status = "ok";
-  return verdict_of(passed);
+  ProgramOutcome ok;
+  ok.status = "ok";
+  Verdict verdict = failed ? *failed : verdict_of(ok);
+  if (all_tests) note_passed(passed, tests.size(), verdict);
+  return verdict;
 }
 
 // {"inputs": […], "outputs": […]} as a list of {"input", "output"}; such a list as it is.
@@ -254,7 +285,7 @@ Json tests_of(const Item& item) {
   return list;
 }
 
-Verdict score_cpp(Sandbox& sandbox, const Item& item, const std::string& source) {
+Verdict score_cpp(Sandbox& sandbox, const Item& item, const std::string& source, bool all_tests) {
   ProgramOutcome compiled = sandbox.compile(source);
   if (compiled.status != "ok") {
     if (compiled.status != "unscored") compiled.status = "compile";
@@ -266,17 +297,17 @@ Verdict score_cpp(Sandbox& sandbox, const Item& item, const std::string& source)
       [&](const std::string& input, const ProgramLimits& given) {
         return sandbox.run_binary(compiled.output, input, given);
       },
-      limits);
+      limits, all_tests);
 }
 
-Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& source) {
+Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& source, bool all_tests) {
   const Json tests = json_field(item, "tests");
   ProgramLimits limits;
   limits.cpu_s = 10;
   limits.wall_s = 22;
   limits.memory_bytes = int64_t{4} << 30;
   if (tests.is_object() && tests.contains("fn_name") && tests.contains("inputs")) {
-    return score_calls(sandbox, tests, source, limits);
+    return score_calls(sandbox, tests, source, limits, all_tests);
   }
   if (tests.is_object() && tests.contains("functional")) {
     return score_assertions(sandbox, tests, source, limits);
@@ -286,7 +317,7 @@ Verdict score_tests(Sandbox& sandbox, const Item& item, const std::string& sourc
       [&](const std::string& input, const ProgramLimits& given) {
         return sandbox.run(source, input, given);
       },
-      limits);
+      limits, all_tests);
 }
 
 }  // namespace
@@ -339,7 +370,7 @@ Verdict CodeScorer::judged(const Item& item, const Completion& completion) const
   const std::string entry = field(item, "entry_point");
   if (kind_ == Kind::kTests) {
     if (last_block_is(text, std::string(kPython) + " " + kCpp, kCpp)) {
-      return score_cpp(**sandbox, item, last_code_block(text, kCpp));
+      return score_cpp(**sandbox, item, last_code_block(text, kCpp), all_tests_);
     }
     const std::string source = last_code_block(text, kPython);
     if (trim(source).empty()) {
@@ -348,7 +379,7 @@ Verdict CodeScorer::judged(const Item& item, const Completion& completion) const
       verdict.detail = "no block of Python or C++";
       return verdict;
     }
-    return score_tests(**sandbox, item, with_usual_imports(source));
+    return score_tests(**sandbox, item, with_usual_imports(source), all_tests_);
   }
   const std::string source = humaneval_program(field(item, "prompt"), entry, text);
   if (kind_ == Kind::kHumanEvalPlus) return score_humaneval_plus(**sandbox, item, source);

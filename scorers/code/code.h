@@ -12,13 +12,14 @@ namespace assay {
 // HumanEval+: "prompt", "entry_point", "base_input", "plus_input", "atol" and the gold, the
 // canonical solution, whose outputs are computed once. Programs with standard input (LiveCodeBench,
 // Codeforces, …): "tests", a JSON list of {"input", "output"}; with a function: {"fn_name",
-// "inputs", "outputs"}. Stops at the first test that fails. The rule of a verdict is what became of
-// the program; an answer is "passed" or "failed". A number in the item's field "difficulty" becomes
-// the value of that name; a program that ran without a jail has the value "bare".
+// "inputs", "outputs"}. Stops at the first test that fails, or runs all, which has the same verdict
+// and the value "tests_passed", the share of the tests. The rule of a verdict is what became of the
+// program; an answer is "passed" or "failed". A number in the item's field "difficulty" becomes the
+// value of that name; a program that ran without a jail has the value "bare".
 class CodeScorer : public Scorer {
  public:
   enum class Kind { kHumanEval, kHumanEvalPlus, kTests };
-  explicit CodeScorer(Kind kind) : kind_(kind) {}
+  explicit CodeScorer(Kind kind, bool all_tests = false) : kind_(kind), all_tests_(all_tests) {}
   std::string id() const override;
   std::string rules() const override {
     return "passed, wrong, exception, ended, cpu, wall, memory, output, forbidden, crash, compile, "
@@ -30,6 +31,7 @@ class CodeScorer : public Scorer {
  private:
   Verdict judged(const Item& item, const Completion& completion) const;
   Kind kind_;
+  bool all_tests_;
 };
 
 // Whether this machine can run programs; the error says why not.

@@ -135,6 +135,30 @@ TEST(Dataset, TheSamplesHaveTheOfficialFormatsAndSaySo) {
   }
 }
 
+TEST(Dataset, AReleaseIsAllFilesUpToItAndTwoAreWhatTheyAdded) {
+  const DataSpec spec = spec_of("livecodebench");
+  const auto files = [&](const std::string& release) {
+    const auto of = of_release(spec, release);
+    EXPECT_TRUE(of.ok()) << release;
+    std::string all;
+    for (const std::string& file : data_files(*of)) all += file + " ";
+    return all;
+  };
+  EXPECT_EQ(files("v1"), "livecodebench/test.jsonl ");
+  EXPECT_EQ(files("release_v2"), "livecodebench/test.jsonl livecodebench/test2.jsonl ");
+  EXPECT_EQ(files("v4_v5"), "livecodebench/test4.jsonl livecodebench/test5.jsonl ");
+  EXPECT_EQ(files("v6_v6"), "livecodebench/test6.jsonl ");
+  EXPECT_EQ(data_files(spec), data_files(*of_release(spec, "v5")));
+  for (const char* wrong : {"v7", "v5_v4", "_v5", "v5_", "v1_v2_v3", "release_", "5"}) {
+    const auto of = of_release(spec, wrong);
+    ASSERT_FALSE(of.ok()) << wrong;
+    EXPECT_THAT(of.error().message, HasSubstr("has the releases v1, v2, v3, v4, v5, v6"));
+  }
+  const auto none = of_release(spec_of("math500"), "v5");
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().message, "--release \"v5\": math500 has no releases");
+}
+
 TEST(Dataset, TheInTreeOneNeedsNoFolder) {
   const auto dataset = load_dataset(spec_of("arithmetic"), "");
   ASSERT_OK(dataset);

@@ -224,6 +224,38 @@ TEST(Code, CppProgramsAreCompiledInTheJailAndJudgedByTheirOutput) {
             "passed");
 }
 
+// The same verdict, with the share of the tests that passed beside it.
+TEST(Code, AllTestsAreRunWhereThatIsAskedFor) {
+  ASSAY_NEED_SANDBOX();
+  const auto expect = [](const Item& item, const std::string& program, double share) {
+    const std::string text = "```python\n" + program + "\n```";
+    const Verdict first = score("code_tests", item, text);
+    const Verdict all = score("code_tests:all_tests", item, text);
+    EXPECT_EQ(all.rule, first.rule) << program;
+    EXPECT_EQ(all.correctness, first.correctness) << program;
+    EXPECT_FALSE(first.values.contains("tests_passed"));
+    ASSERT_TRUE(all.values.contains("tests_passed")) << program << all.detail;
+    EXPECT_DOUBLE_EQ(all.values.at("tests_passed"), share) << program << all.detail;
+    EXPECT_THAT(all.detail, ::testing::StartsWith(first.detail));
+  };
+  Item inputs;
+  inputs.fields["tests"] =
+      R"([{"input": "1", "output": "2"}, {"input": "2", "output": "4"}, {"input": "3", "output": "9"}])";
+  expect(inputs, "print(2 * int(input()))", 2.0 / 3);
+  expect(inputs, "n = int(input())\nassert n != 1\nprint(n * n)", 2.0 / 3);
+  expect(inputs, "print({1: 2, 2: 4, 3: 9}[int(input())])", 1);
+  expect(inputs, "while True: pass", 0);
+  Item calls;
+  calls.fields["tests"] =
+      R"({"fn_name": "twice", "inputs": [[1], [2], [3], [4]], "outputs": [2, 4, 6, 8]})";
+  const std::string head = "class Solution:\n  def twice(self, n):\n";
+  expect(calls, head + "    return 2 * n", 1);
+  expect(calls, head + "    return 2 * n if n != 2 else 5", 0.75);
+  expect(calls, head + "    if n == 1: raise ValueError\n    return 2 * n", 0.75);
+  expect(calls, head + "    if n == 1: import os; os._exit(0)\n    return 2 * n", 0.75);
+  expect(calls, "class Other: pass", 0);
+}
+
 TEST(Code, OutputsAreComparedAsLiveCodeBenchDoes) {
   EXPECT_TRUE(same_output("1 2\n3\n", " 1 2 \n3"));
   EXPECT_TRUE(same_output("1.50", "1.5"));
