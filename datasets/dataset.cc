@@ -368,7 +368,10 @@ Result<DataSpec> of_release(DataSpec spec, const std::string& release) {
 
 bool data_is_there(const DataSpec& spec, const std::string& data_folder) {
   if (spec.in_tree) return true;
-  const auto files = data_files(spec);
+  auto files = data_files(spec);
+  for (const JoinSpec& join : spec.joins) {
+    if (!join.optional) files.push_back(join.file);
+  }
   return std::all_of(files.begin(), files.end(), [&](const std::string& file) {
     return data_file_is_there(file, data_folder);
   });

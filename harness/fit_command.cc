@@ -131,14 +131,19 @@ Status fit(const FitArguments& a) {
   std::vector<TableRow> rows = {
       {"card",
        {"GB", "type", "weights", "KV a sequence", "sequences", "at mean tokens", "tokens/s"}}};
-  if (samples > 0) rows[0].cells.push_back("hours");
-  if (samples > 0 && a.price > 0) rows[0].cells.push_back("cost");
+  rows[0].cells.push_back("$ an hour");
+  if (samples > 0) rows[0].cells.insert(rows[0].cells.end(), {"hours", "cost"});
+  std::string prices;
   for (const Card& card : table.cards) {
     const bool asked = a.cards.empty() ||
                        std::any_of(a.cards.begin(), a.cards.end(), [&](const std::string& name) {
                          return names_model(card.name, name);
                        });
     if (!asked) continue;
+    const double price = a.price > 0 ? a.price : card.usd_an_hour;
+    if (a.price == 0 && price > 0) {
+      prices += fmt::format("{}{} {}", prices.empty() ? "" : "; ", card.name, card.price_of);
+    }
     bool first = true;
     for (const char* type : kTypes) {
       ASSAY_TRY(const TypeSize size, size_in_type(shape.config, shape.tied, type));
@@ -151,9 +156,10 @@ Status fit(const FitArguments& a) {
            gb(found.kv_sequence), found.whole > 0 ? std::to_string(found.whole) : "does not fit",
            found.whole > 0 ? std::to_string(found.mean) : "–",
            found.whole > 0 ? fmt::format("{:.0f}", found.tokens_per_s) : "–"}};
-      if (samples > 0) row.cells.push_back(hours > 0 ? fmt::format("{:.1f}", hours) : "–");
-      if (samples > 0 && a.price > 0) {
-        row.cells.push_back(hours > 0 ? fmt::format("{:.2f}", hours * a.price) : "–");
+      row.cells.push_back(!first ? "" : price > 0 ? fmt::format("{:.2f}", price) : "–");
+      if (samples > 0) {
+        row.cells.push_back(hours > 0 ? fmt::format("{:.1f}", hours) : "–");
+        row.cells.push_back(hours * price > 0 ? fmt::format("{:.2f}", hours * price) : "–");
       }
       rows.push_back(std::move(row));
       first = false;
@@ -170,6 +176,11 @@ Status fit(const FitArguments& a) {
       "of it for "
       "activations and the driver. Cards: {}.\n",
       a.efficiency, a.mean_tokens, 100 * kUsable, kWorkspace / 1e9, table.cards_source);
+  if (a.efficiency == 1) {
+    fmt::print("  What was reached: {:g} to {:g} of the roof ({}); see --efficiency.\n",
+               table.reached_lowest, table.reached_highest, table.reached_source);
+  }
+  if (!prices.empty()) fmt::print("  Prices: {} ({}).\n", prices, table.prices_source);
   if (samples > 0) {
     fmt::print("  hours: {:.0f} samples of {:.0f} tokens (--mean-tokens).\n", samples,
                a.mean_tokens);
@@ -197,7 +208,9 @@ void add_fit_command(CLI::App& app, int* exit_code) {
   command->add_option("--efficiency", a.efficiency, "Share of the roof that is reached")
       ->capture_default_str()
       ->check(CLI::Range(0.01, 1.0));
-  command->add_option("--price", a.price, "What an hour of the card costs");
+  command->add_option(
+      "--price", a.price,
+      "What an hour of the card costs (default: what a provider asked, where that is known)");
   command->add_option("--card", a.cards, "Only cards of these names")->delimiter(',');
   command->add_option("--tasks,-t", a.tasks, "Suites of a job, as for run, for hours and cost")
       ->delimiter(',');

@@ -206,7 +206,7 @@ Status all_data_are_there(const std::vector<std::string>& names, const std::stri
     if (found) {
       there.push_back(name);
     } else {
-      missing.push_back(fmt::format("{} ({})", name, suite.data.front().file));
+      missing.push_back(fmt::format("{} ({})", name, data_files(suite.data.front()).front()));
     }
   }
   if (missing.empty()) return {};

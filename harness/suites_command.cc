@@ -21,7 +21,7 @@ std::string where(const Suite& suite, const std::string& data_folder) {
     if (data.in_tree) return "in assay";
     if (data_is_there(data, data_folder)) return "data found";
   }
-  return "needs " + suite.data.front().file;
+  return "needs " + data_files(suite.data.front()).front();
 }
 
 int list_suites(const std::string& data_folder) {

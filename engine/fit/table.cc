@@ -11,10 +11,15 @@ Result<FitTable> load_fit_table() {
   try {
     FitTable table;
     table.cards_source = json.at("cards_source");
+    table.prices_source = json.at("prices_source");
+    table.reached_source = json.at("reached_source");
+    table.reached_lowest = json.at("reached").at("lowest");
+    table.reached_highest = json.at("reached").at("highest");
     for (const Json& card : json.at("cards")) {
       table.cards.push_back({card.at("name"), card.at("memory_gb").get<double>() * 1e9,
                              card.at("bandwidth_gb_s").get<double>() * 1e9,
-                             card.at("tflops").get<double>() * 1e12});
+                             card.at("tflops").get<double>() * 1e12, card.value("usd_an_hour", 0.0),
+                             card.value("price_of", "")});
     }
     for (const Json& entry : json.at("shapes")) {
       Shape shape;

@@ -12,7 +12,9 @@ namespace assay {
 struct Card {
   std::string name;
   double memory_bytes = 0, bytes_per_s = 0;
-  double flops = 0;  // a second, of dense bf16 products with f32 sums
+  double flops = 0;        // a second, of dense bf16 products with f32 sums
+  double usd_an_hour = 0;  // 0: no price is known
+  std::string price_of;    // whose and when
 };
 
 struct Shape {
@@ -22,7 +24,10 @@ struct Shape {
 };
 
 struct FitTable {
-  std::string cards_source;
+  std::string cards_source, prices_source;
+  // Shares of the roof that assay itself was seen to reach, and where.
+  double reached_lowest = 0, reached_highest = 0;
+  std::string reached_source;
   std::vector<Card> cards;
   std::vector<Shape> shapes;
 };
