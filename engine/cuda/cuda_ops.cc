@@ -168,6 +168,7 @@ class CudaOps : public Ops {
   static int stride_of(int columns) { return (columns + kCudaChunk - 1) / kCudaChunk * kCudaChunk; }
   CudaActivations activations_for(int rows, int columns) {
     const int stride = stride_of(columns);
+    CHECK(int64_t{rows} * stride <= INT32_MAX);  // kernels index activations by int
     const int filled_rows = for_gemm_ ? (rows + kGemmRows - 1) / kGemmRows * kGemmRows : rows;
     const size_t values = static_cast<size_t>(filled_rows) * stride;
     return {high_memory_.get<uint16_t>(values),

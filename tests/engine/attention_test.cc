@@ -126,6 +126,7 @@ TEST_P(AttentionTest, AttentionIsTheSoftmaxOverEachRowsOwnPositions) {
       {4, 2, 32, {1, 2, 16, 17, 40}, 0}, {9, 3, 64, {33, 34, 49}, 32}, {7, 1, 64, {270, 300}, 256}};
   if (testing::kOptimized) {
     shapes.push_back({5, 5, 128, {600, 3}, 0});
+    shapes.push_back({4, 1, 64, {530, 545}, 512});
     shapes.push_back({8, 1, 96, {70, 71, 72, 75}, 64});
     shapes.push_back({20, 1, 32, {40, 44}, 16});
   }
