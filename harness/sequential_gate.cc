@@ -9,6 +9,7 @@
 
 #include "harness/base/hash.h"
 #include "harness/base/philox.h"
+#include "harness/judging.h"
 #include "harness/prepared_run.h"
 #include "harness/sampling.h"
 #include "harness/signals.h"
@@ -32,9 +33,14 @@ Result<Side> open_side(const SequentialGateOptions& options, const std::string& 
   if (!run_options.num_samples) run_options.num_samples = 256;
   ASSAY_TRY(PreparedRun run, prepare_run(run_options));
   for (const Task& task : run.tasks) {
-    if (task.suite.judge || !task.follow_ups.empty()) {
+    if (!task.suite.judge) continue;
+    if (task.suite.judge->kind != JudgeKind::kCorrectness) {
       return Error{task.suite.name +
-                   ": is judged by a model; the gate takes it as finished runs only"};
+                   ": its answers are not right or wrong, but compared or rated; the gate wants "
+                   "right and wrong"};
+    }
+    if (options.run.judges.empty()) {
+      return Error{task.suite.name + ": name the model that judges its answers with --judge"};
     }
   }
   ASSAY_TRY(RunStore store, open_run_store(options.run.output_dir + "/" + folder, run));
@@ -130,8 +136,10 @@ class Drawer {
 };
 
 Status sample(Side& side, const std::set<SampleId>& wanted) {
-  return sample_all(side.options, side.run.tasks, side.run.prompts, *side.run.model, side.store,
-                    &wanted);
+  ASSAY_TRY_STATUS(sample_all(side.options, side.run.tasks, side.run.prompts, *side.run.model,
+                              side.store, &wanted));
+  if (side.options.judges.empty() || stop_requested()) return {};
+  return judge_run(side.options, side.store);
 }
 
 void announce(const GateOptions& options, size_t suites, int64_t max_pairs) {

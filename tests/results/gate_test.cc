@@ -143,5 +143,36 @@ TEST(GateCommand, PassesASoundChangeAndCatchesABrokenOne) {
   EXPECT_EQ(testing::run_program("gate builtin " + q8).exit_code, 2);
 }
 
+// The judge finds every answer right, so nothing differs; it judges what each round has drawn.
+TEST(GateCommand, AsksTheJudgeAboutEachRound) {
+  const testing::TemporaryFolder folder;
+  std::string judgments, answers;
+  for (const char* item : {"hle-a", "hle-b", "hle-c"}) {
+    const std::vector<std::string> same(256, "Exact Answer: B\nConfidence: 50%");
+    answers += dump_json(Json{{"id", item}, {"completion", same}}) + "\n";
+    for (int sample = 0; sample < 256; ++sample) {
+      judgments += dump_json(Json{{"id", std::string(item) + "/" + std::to_string(sample) + "/a"},
+                                  {"completion", "correct: yes\nconfidence: 90"}}) +
+                   "\n";
+    }
+  }
+  const std::string judge = folder / "judge.jsonl", model = folder / "model.jsonl";
+  ASSERT_OK(write_file_atomically(judge, judgments));
+  ASSERT_OK(write_file_atomically(model, answers));
+  const std::string data = " --data " + testing::tests_path("../datasets/samples");
+  const std::string gate = "gate completions:" + model + " completions:" + model +
+                           " --tasks hle --max-drop 5" + data + " -o " + (folder / "gate");
+  const auto pass = testing::run_program(gate + " --judge completions:" + judge);
+  EXPECT_EQ(pass.exit_code, 0) << pass.err;
+  EXPECT_THAT(pass.out, HasSubstr("100.0"));
+  const auto no_judge = testing::run_program(gate + "2");
+  EXPECT_EQ(no_judge.exit_code, 2);
+  EXPECT_THAT(no_judge.err, HasSubstr("hle: name the model that judges its answers with --judge"));
+  const auto games = testing::run_program(
+      "gate builtin builtin --tasks arena_hard_v2_creative -o " + (folder / "games") + data);
+  EXPECT_EQ(games.exit_code, 2);
+  EXPECT_THAT(games.err, HasSubstr("its answers are not right or wrong"));
+}
+
 }  // namespace
 }  // namespace assay
