@@ -64,7 +64,7 @@ __device__ inline float most_of_block(float value, Shared<float> lanes) {
   return most;
 }
 
-// Where a row's activations go as products take them, see CudaActivations; nowhere if null.
+// Where a row's activations go as products take them, see CudaActivations; `low` may be null.
 struct SplitRow {
   Global<uint16_t> high, low;
   Global<float> sums;

@@ -6,7 +6,20 @@
 
 namespace assay::ASSAY_KERNELS {
 
-// A lane's share of a chunk of a quantized tile, as it lies in memory.
+// A lane's values of a chunk, as they lie in memory.
+template <DType kType, int kWords>
+__device__ inline void load_words(uint32_t (&words)[kWords], Global<const uint8_t> tile, int chunk,
+                                  int lane) {
+  constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
+  ASSAY_UNROLL
+  for (int p = 0; p < kFormat.pieces(); ++p) {
+    const auto piece = load_constant<uint4>(tile + kFormat.values_at(chunk, p, lane));
+    words[4 * p] = piece.x, words[4 * p + 1] = piece.y;
+    words[4 * p + 2] = piece.z, words[4 * p + 3] = piece.w;
+  }
+}
+
+// A lane's share of a chunk of a quantized tile.
 template <DType kType>
 struct QuantChunk {
   static constexpr CudaWeightFormat kFormat = cuda_weight_format(kType);
@@ -20,12 +33,7 @@ struct QuantChunk {
 
   __device__ void load(Global<const uint8_t> tile, int chunk, int lane) {
     constexpr CudaWeightFormat kAt = kFormat;  // device code has no address of the member
-    ASSAY_UNROLL
-    for (int p = 0; p < kFormat.pieces(); ++p) {
-      const auto piece = load_constant<uint4>(tile + kAt.values_at(chunk, p, lane));
-      words[4 * p] = piece.x, words[4 * p + 1] = piece.y;
-      words[4 * p + 2] = piece.z, words[4 * p + 3] = piece.w;
-    }
+    load_words<kType>(words, tile, chunk, lane);
     const Global<const uint8_t> high_at = tile + kAt.high_at(chunk, lane);
     if constexpr (kFormat.high_bits == 1) high[0] = load_constant<uint32_t>(high_at);
     if constexpr (kFormat.high_bits == 2) {
@@ -117,13 +125,7 @@ struct WideChunk {
   uint32_t words[kWords];  // [m][values]
 
   __device__ void load(Global<const uint8_t> tile, int chunk, int lane) {
-    constexpr CudaWeightFormat kAt = kFormat;  // device code has no address of the member
-    ASSAY_UNROLL
-    for (int p = 0; p < kFormat.pieces(); ++p) {
-      const auto piece = load_constant<uint4>(tile + kAt.values_at(chunk, p, lane));
-      words[4 * p] = piece.x, words[4 * p + 1] = piece.y;
-      words[4 * p + 2] = piece.z, words[4 * p + 3] = piece.w;
-    }
+    load_words<kType>(words, tile, chunk, lane);
   }
 
   // The fragments of all parts of mma m.
