@@ -18,7 +18,7 @@ INSTANTIATE_TEST_SUITE_P(Device, OpsTest, ::testing::ValuesIn(testing::kDevices)
                          testing::device_name);
 
 TEST_P(OpsTest, NormsGatedUnitsAndSumsAreThoseOfTheirFormulas) {
-  for (const int width : {1, 33, 128, 576}) {
+  for (const int width : {1, 33, 128, 576, 8259, 16384}) {
     const int rows = 5;
     const size_t size = static_cast<size_t>(rows * width);
     const auto x = random_floats(size, 1), y = random_floats(size, 2, 4);

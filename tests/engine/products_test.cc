@@ -129,6 +129,44 @@ TEST_P(ProductsTest, ARowsProductsHaveTheSameBitsInEveryBatch) {
   }
 }
 
+// A device may keep what it made for the product that follows; it is that of the values, and of
+// those only.
+TEST_P(ProductsTest, AProductOfWhatAnOperationLeftIsThatOfItsValues) {
+  for (const int width : {72, 576, 8259}) {
+    const int rows = 5, outputs = 20;
+    const size_t size = static_cast<size_t>(rows * width);
+    const auto bytes = random_weight(DType::kBF16, outputs, width, 3);
+    const auto packed = ops_->pack({bytes.data(), DType::kBF16, outputs, width});
+    const auto out = ops_->allocate(static_cast<size_t>(rows * outputs));
+    const auto product = [&](const float* x) {
+      const Product products[] = {{packed.get(), nullptr, out.get()}};
+      ops_->matmul(x, rows, products);
+      return from_device(out, static_cast<size_t>(rows * outputs));
+    };
+    const auto scale = on_device(random_floats(static_cast<size_t>(width), 4));
+    const auto y = on_device(random_floats(size, 5));
+    const auto x = on_device(random_floats(size, 6)), normed = ops_->allocate(size);
+    const auto expect_own = [&](const Ops::Buffer& left, const char* what) {
+      const auto found = product(left.get());
+      EXPECT_EQ(found, product(on_device(from_device(left, size)).get())) << what << " " << width;
+    };
+    ops_->rms_norm(x.get(), scale.get(), 1e-5f, rows, width, normed.get());
+    expect_own(normed, "rms_norm");
+    ops_->add_rms_norm(x.get(), y.get(), scale.get(), 1e-5f, rows, width, normed.get());
+    expect_own(normed, "add_rms_norm");
+    const auto gate = on_device(random_floats(size, 7));
+    ops_->swiglu(gate.get(), y.get(), rows, width);
+    expect_own(gate, "swiglu");
+    // What changes the values in between is not overlooked.
+    ops_->rms_norm(x.get(), scale.get(), 1e-5f, rows, width, normed.get());
+    ops_->add(normed.get(), y.get(), rows, width);
+    expect_own(normed, "rms_norm, add");
+    ops_->rms_norm(x.get(), scale.get(), 1e-5f, rows, width, normed.get());
+    ops_->upload(random_floats(size, 8).data(), size, normed.get());
+    expect_own(normed, "rms_norm, upload");
+  }
+}
+
 TEST_P(ProductsTest, EmbeddingRowsAreWhatTheirTypeDefines) {
   for (const TypeInfo& type : kTypes) {
     const int64_t columns = type.values == 1 ? 72 : 512;
