@@ -109,6 +109,12 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
       }
     }
     const int8_t* a_block = a + k / kSubBlock * 2 * kSubBlock + k % kSubBlock;
+    // The next rows' values are in the second-level cache.
+    if (k % kSubBlock == 0) {
+      for (int r = 0; r < kRows; ++r) prefetch_near(a_block + (kRows + r) * 2 * x.columns);
+    }
+    // Unrolled, or GCC moves every sum to another register and back.
+#pragma GCC unroll 8
     for (int i = 0; i < kGroup; i += 4) {
       PartI w[kCount];
       for (int t = 0; t < kCount; ++t) {

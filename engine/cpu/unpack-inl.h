@@ -182,6 +182,7 @@ HWY_INLINE void unpack_sub_block(const PackFormat& format, const uint8_t* data,
 }
 
 HWY_INLINE void prefetch(const void* at) { __builtin_prefetch(at, 0, 2); }
+HWY_INLINE void prefetch_near(const void* at) { __builtin_prefetch(at, 0, 3); }
 
 // Asks for a line that other cores have read, to write it: what one core computes is read by all,
 // and a store that must wait for them all to let go holds up those behind it.
