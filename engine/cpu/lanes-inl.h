@@ -151,19 +151,80 @@ HWY_INLINE void store_int16(PartI a, int16_t* at) {
   const hn::Rebind<int16_t, D> narrow;
   hn::StoreU(hn::DemoteTo(narrow, a), narrow, at);
 }
+// The bits of a mask, lane 0 in bit 0.
+template <typename Mask>
+HWY_INLINE uint32_t mask_bits(const Mask& mask) {
+#if HWY_TARGET <= HWY_AVX3
+  return mask.raw;
+#else
+  return static_cast<uint32_t>(_mm256_movemask_ps(mask.raw));
+#endif
+}
 // Bit i: |x[i]| ≥ limit; x is 32 values.
 template <int kCount>
 HWY_INLINE uint32_t large_bits(const Part (&x)[kCount], float limit) {
   uint32_t bits = 0;
   for (int i = 0; i < kCount; ++i) {
-    const auto large = hn::Ge(hn::Abs(x[i]), hn::Set(D(), limit));
-    uint8_t bytes[8] = {};
-    hn::StoreMaskBits(D(), large, bytes);
-    uint32_t part;
-    __builtin_memcpy(&part, bytes, sizeof(part));
-    bits |= (part & ((1u << kPartLanes) - 1)) << (i * kPartLanes);
+    bits |= mask_bits(hn::Ge(hn::Abs(x[i]), hn::Set(D(), limit))) << (i * kPartLanes);
   }
   return bits;
+}
+// The largest and the second largest of pairs of these.
+template <typename V>
+struct TopTwo {
+  V first, second;
+  HWY_INLINE TopTwo with(const TopTwo& other) const {
+    return {hn::Max(first, other.first),
+            hn::Max(hn::Max(second, other.second), hn::Min(first, other.first))};
+  }
+};
+// The two largest magnitudes.
+template <int kCount>
+HWY_INLINE void largest_two(const Part (&x)[kCount], float* first, float* second) {
+  TopTwo<Part> top = {hn::Abs(x[0]), part_zero()};
+  for (int i = 1; i < kCount; ++i) top = top.with({hn::Abs(x[i]), part_zero()});
+  const hn::FixedTag<float, 8> d8;
+  const hn::FixedTag<float, 4> d4;
+#if HWY_TARGET <= HWY_AVX3
+  const TopTwo<hn::Vec<decltype(d8)>> upper8 = {hn::UpperHalf(d8, top.first),
+                                                hn::UpperHalf(d8, top.second)};
+  const auto top8 =
+      TopTwo<hn::Vec<decltype(d8)>>{hn::LowerHalf(d8, top.first), hn::LowerHalf(d8, top.second)}
+          .with(upper8);
+#else
+  const auto& top8 = top;
+#endif
+  using Top4 = TopTwo<hn::Vec<decltype(d4)>>;
+  Top4 top4 = {hn::LowerHalf(d4, top8.first), hn::LowerHalf(d4, top8.second)};
+  top4 = top4.with({hn::UpperHalf(d4, top8.first), hn::UpperHalf(d4, top8.second)});
+  top4 = top4.with({hn::Shuffle1032(top4.first), hn::Shuffle1032(top4.second)});
+  top4 = top4.with({hn::Shuffle2301(top4.first), hn::Shuffle2301(top4.second)});
+  *first = hn::GetLane(top4.first);
+  *second = hn::GetLane(top4.second);
+}
+// Sums of the first and of the second half of x.
+template <int kCount>
+HWY_INLINE void half_sums(const PartI (&x)[kCount], int32_t* sums) {
+#if HWY_TARGET <= HWY_AVX3
+  const DI d;
+  static_assert(kCount == 2);
+  const auto both =
+      hn::Add(hn::ConcatLowerLower(d, x[1], x[0]), hn::ConcatUpperUpper(d, x[1], x[0]));
+  const hn::Half<DI> d8;
+  const hn::Half<hn::Half<DI>> d4;
+  const auto a = hn::LowerHalf(d8, both), b = hn::UpperHalf(d8, both);
+  auto pairs = hn::Add(hn::ConcatLowerLower(d8, b, a), hn::ConcatUpperUpper(d8, b, a));
+  pairs = hn::Add(pairs, hn::Shuffle1032(pairs));
+  pairs = hn::Add(pairs, hn::Shuffle2301(pairs));
+  sums[0] = hn::GetLane(pairs);
+  sums[1] = hn::GetLane(hn::UpperHalf(d4, pairs));
+#else
+  for (int half = 0; half < 2; ++half) {
+    PartI total = int_zero();
+    for (int i = 0; i < kCount / 2; ++i) total = int_add(total, x[half * kCount / 2 + i]);
+    sums[half] = int_sum(total);
+  }
+#endif
 }
 HWY_INLINE Part part_zero_from(Part a, float limit) {  // 0 where |a| ≥ limit
   return hn::IfThenZeroElse(hn::Ge(hn::Abs(a), hn::Set(D(), limit)), a);
@@ -250,6 +311,19 @@ inline uint32_t large_bits(const Part (&x)[kCount], float limit) {
   uint32_t bits = 0;
   for (int i = 0; i < kCount; ++i) bits |= (std::abs(x[i]) >= limit ? 1u : 0u) << i;
   return bits;
+}
+template <int kCount>
+inline void largest_two(const Part (&x)[kCount], float* first, float* second) {
+  *first = *second = 0;
+  for (const Part value : x) {
+    *second = part_max(*second, part_min(*first, std::abs(value)));
+    *first = part_max(*first, std::abs(value));
+  }
+}
+template <int kCount>
+inline void half_sums(const PartI (&x)[kCount], int32_t* sums) {
+  sums[0] = sums[1] = 0;
+  for (int i = 0; i < kCount; ++i) sums[2 * i / kCount] += x[i];
 }
 inline Part part_zero_from(Part a, float limit) { return std::abs(a) >= limit ? 0 : a; }
 inline Part part_abs(Part a) { return std::abs(a); }

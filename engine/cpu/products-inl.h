@@ -333,16 +333,6 @@ inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int fi
 
 constexpr int kBlockParts = kSubBlock / kPartLanes;
 
-// The largest magnitude of 32 values; not a number if a value is not finite.
-HWY_INLINE float largest_magnitude(const Part (&x)[kBlockParts]) {
-  Part largest = part_zero(), bad = part_zero();
-  for (const Part& value : x) {
-    largest = part_max(part_abs(value), largest);
-    bad = part_add(bad, part_sub(value, value));
-  }
-  return part_all_zero(bad) ? part_max_lane(largest) : NAN;
-}
-
 inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
   constexpr float kTiny = 1e-30f;  // below it a value is nothing, and 1 / it is not finite
   constexpr int64_t kChunkBlocks = kIntChunk / kSubBlock, kAheadBlocks = 12;
@@ -372,35 +362,36 @@ inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
       prefetch_to_write(scales + later);
       if (kByteForm) prefetch_to_write(starts_32 + later);
     }
-    float most = largest_magnitude(values);
+    Part bad = part_zero();
+    for (const Part& value : values) bad = part_add(bad, part_sub(value, value));
+    const bool finite = part_all_zero(bad);
+    float most, second;
+    largest_two(values, &most, &second);
     // No branch: one block in five has an outlier, and which ones cannot be foreseen.
-    const uint32_t large = large_bits(values, most / 2);
-    const bool found = keeps_outliers && most > kTiny && (large & (large - 1)) == 0;
-    const int index = std::countr_zero(large | 1u << 31);
+    const bool found = keeps_outliers && finite && most > kTiny && second < most / 2;
+    const int index = std::countr_zero(large_bits(values, most) | 1u << 31);
     *outlier = {static_cast<int32_t>(block * kSubBlock + index), x[index]};
     const float outside = found ? x[index] : 0.0f;
     outlier += found ? 1 : 0;
-    const float from = found ? most / 2 : INFINITY;
+    const float from = found ? most : INFINITY;
     for (Part& value : values) value = part_zero_from(value, from);
-    if (keeps_outliers) most = most == most ? largest_magnitude(values) : NAN;
+    most = !finite ? NAN : found ? second : most;
     const bool some = most > kTiny;
     const float scale = some ? most / limit : most == most ? 0.0f : NAN;
     const float inverse = some ? limit / most : 0.0f;
-    int32_t totals[2];
-    for (int half = 0; half < 2; ++half) {
-      PartI total = int_zero();
-      for (int p = 0; p < kBlockParts / 2; ++p) {
-        const int i = half * kBlockParts / 2 + p;
-        const PartI whole = rounded(part_mul(values[i], part_set(inverse)), limit);
-        total = int_add(total, whole);
+    PartI whole[kBlockParts];
+    for (int i = 0; i < kBlockParts; ++i) {
+      whole[i] = rounded(part_mul(values[i], part_set(inverse)), limit);
 #ifdef ASSAY_BYTE_PRODUCTS
-        auto* bytes = reinterpret_cast<int8_t*>(a);
-        store_bytes(whole, bytes + i * kPartLanes, bytes + kSubBlock + i * kPartLanes);
+      auto* bytes = reinterpret_cast<int8_t*>(a);
+      store_bytes(whole[i], bytes + i * kPartLanes, bytes + kSubBlock + i * kPartLanes);
 #else
-        store_int16(whole, a + i * kPartLanes);
+      store_int16(whole[i], a + i * kPartLanes);
 #endif
-      }
-      totals[half] = int_sum(total);
+    }
+    int32_t totals[2];
+    half_sums(whole, totals);
+    for (int half = 0; half < 2; ++half) {
       sums_16[2 * block + half] =
           scale * static_cast<float>(totals[half]) + (index / 16 == half ? outside : 0.0f);
       if (kByteForm) starts_16[2 * block + half] = -128 * totals[half];
