@@ -60,15 +60,23 @@ double exp_sum(const float* x, int64_t count, float shift, float factor, float* 
     const int64_t end = std::min(count, start + kBlock);
     Part sums[kParts];
     for (int p = 0; p < kParts; ++p) sums[p] = part_zero();
-    for (int64_t i = start; i < end; i += kLanes) {
+    const auto exp_at = [&](int64_t at, int64_t left) HWY_ATTR {
+      return part_exp(
+          part_mul(part_sub(part_load_n(x + at, left), part_set(shift)), part_set(factor)));
+    };
+    int64_t i = start;
+    for (; i + kLanes <= end; i += kLanes) {
       for (int p = 0; p < kParts; ++p) {
-        const int64_t at = i + p * kPartLanes, left = end - at;
-        if (left <= 0) break;
-        const Part value = part_exp(
-            part_mul(part_sub(part_load_n(x + at, left), part_set(shift)), part_set(factor)));
-        part_store_n(value, out + at, left);
-        sums[p] = part_add(sums[p], part_load_n(out + at, left));
+        const Part value = exp_at(i + p * kPartLanes, kPartLanes);
+        part_store(value, out + i + p * kPartLanes);
+        sums[p] = part_add(sums[p], value);
       }
+    }
+    for (int p = 0; p < kParts; ++p) {
+      const int64_t at = i + p * kPartLanes, left = end - at;
+      if (left <= 0) break;
+      part_store_n(exp_at(at, left), out + at, left);
+      sums[p] = part_add(sums[p], part_load_n(out + at, left));
     }
     total += reduce_1(sums);
   }

@@ -67,8 +67,9 @@ HWY_INLINE Part part_add(Part a, Part b) { return hn::Add(a, b); }
 HWY_INLINE Part part_sub(Part a, Part b) { return hn::Sub(a, b); }
 HWY_INLINE Part part_mul(Part a, Part b) { return hn::Mul(a, b); }
 HWY_INLINE Part part_div(Part a, Part b) { return hn::Div(a, b); }
-HWY_INLINE Part part_max(Part a, Part b) { return hn::IfThenElse(hn::Gt(a, b), a, b); }
-HWY_INLINE Part part_min(Part a, Part b) { return hn::IfThenElse(hn::Lt(a, b), a, b); }
+// a > b ? a : b, which is b where one of them is not a number; x86's own maximum and minimum are.
+HWY_INLINE Part part_max(Part a, Part b) { return hn::Max(a, b); }
+HWY_INLINE Part part_min(Part a, Part b) { return hn::Min(a, b); }
 HWY_INLINE Part part_round(Part a) { return hn::Round(a); }
 // 2^n for whole n in [-126, 127]
 HWY_INLINE Part part_exp2_whole(Part n) {

@@ -42,12 +42,18 @@ size_t select_by_weight(const float* weights, std::vector<int32_t>& order, doubl
 // Ids whose weight is at least `floor`, in order of id; returns their total.
 double collect(const std::vector<float>& weights, int count, float floor,
                std::vector<int32_t>& out) {
+  constexpr int kBlock = 64;  // of which hardly any has an entry
   out.clear();
   double total = 0;
-  for (int32_t id = 0; id < count; ++id) {
-    if (weights[id] < floor) continue;
-    out.push_back(id);
-    total += weights[id];
+  for (int32_t first = 0; first < count; first += kBlock) {
+    const int32_t end = std::min(count, first + kBlock);
+    bool any = false;
+    for (int32_t id = first; id < end; ++id) any |= weights[id] >= floor;
+    for (int32_t id = first; any && id < end; ++id) {
+      if (weights[id] < floor) continue;
+      out.push_back(id);
+      total += weights[id];
+    }
   }
   return total;
 }
@@ -68,7 +74,7 @@ void truncate(const SamplingParams& params, double total, int count, Sampler::Sc
   const float* weights = scratch.weights.data();
   // The likely tokens are few; only a flat distribution needs a lower floor.
   double mass = 0;
-  for (const float floor : {0x1p-12f, 0x1p-24f, 0.0f}) {
+  for (const float floor : {0x1p-12f, 0x1p-15f, 0x1p-18f, 0x1p-24f, 0.0f}) {
     mass = collect(scratch.weights, count, floor, scratch.kept);
     const bool enough = params.top_k > 0 ? scratch.kept.size() >= static_cast<size_t>(params.top_k)
                                          : mass >= params.top_p * total;
