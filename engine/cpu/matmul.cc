@@ -18,10 +18,12 @@ static_assert(kIntChunk % DecodedBlock::kMaxValues == 0);
 static_assert(kChunkF32 % DecodedBlock::kMaxValues == 0);
 
 // Calls body(row, count) for blocks of rows; meanwhile asks for a part of what comes next, bit by
-// bit, so that the first rows there do not wait for memory.
+// bit, so that the first rows there do not wait for memory. Unless the product itself reads the few
+// rows' weights there, and asks for them: `asks`. Unpacking asks, too, but faster than memory
+// answers.
 template <typename Body>
 void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t values, int rows,
-                     const Body& body) {
+                     bool asks, const Body& body) {
   constexpr int kBlock = 24;  // whole runs of all kernels
   const int64_t bytes = static_cast<int64_t>(tiles.size()) *
                         static_cast<int64_t>(tiles[0].format.tile_bytes(tiles[0].columns));
@@ -31,7 +33,7 @@ void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t value
   };
   for (int row = 0; row < rows; row += kBlock) {
     const int count = std::min(kBlock, rows - row);
-    for (int64_t i = at(row); rows >= kFewRows && i < at(row + count); i += 64) {
+    for (int64_t i = at(row); !asks && i < at(row + count); i += 64) {
       __builtin_prefetch(next + i, 0, 2);
     }
     body(row, count);
@@ -144,7 +146,8 @@ void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out
     for (size_t t = 0; t < tiles.size(); ++t) {
       unpacked[t] = kernels_.unpack_int(tiles[t], k, values, scratch[t]);
     }
-    over_row_blocks(tiles, k, values, rows, [&](int row, int count) {
+    const bool asks = rows < kFewRows && unpacked[0].ahead != 0;
+    over_row_blocks(tiles, k, values, rows, asks, [&](int row, int count) {
       kernels_.product_int({unpacked, tiles.size()}, int_rows_.rows(), row, count, k, values,
                            out + row * out_stride, out_stride, k > 0);
     });
@@ -161,7 +164,8 @@ void Matmul::product_f32(std::span<const PackedTile> tiles, const float* x, int 
     for (size_t t = 0; t < tiles.size(); ++t) {
       unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, rows < kFewRows, scratch[t]);
     }
-    over_row_blocks(tiles, k, values, rows, [&](int row, int count) {
+    const bool asks = rows < kFewRows && unpacked[0].ahead != 0;
+    over_row_blocks(tiles, k, values, rows, asks, [&](int row, int count) {
       kernels_.product_f32({unpacked, tiles.size()}, x + row * columns + k, columns, count, values,
                            out + row * out_stride, out_stride, k > 0);
     });
