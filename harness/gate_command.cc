@@ -49,12 +49,13 @@ Result<std::optional<GateResult>> gate(GateArguments& arguments) {
     ASSAY_TRY(GateResult result, gate_finished(arguments));
     return std::optional<GateResult>(std::move(result));
   }
-  for (const std::string& name : {options.base, options.other}) {
-    if (is_run(name)) {
-      return Error{name + ": is a finished run, the other is not; name two runs, or two models"};
-    }
+  bool any_run = false;
+  for (std::string* name : {&options.base, &options.other}) {
+    if (!is_run(*name)) continue;
+    any_run = true;
+    *name = "replay:" + *name;
   }
-  if (options.run.tasks.empty()) {
+  if (options.run.tasks.empty() && !any_run) {
     return Error{"--tasks: name the suites that the two models are sampled on"};
   }
   if (options.run.output_dir.empty()) {
@@ -119,6 +120,7 @@ void add_gate_command(CLI::App& app, int* exit_code) {
       "Examples:\n"
       "  assay gate runs/main runs/change --max-drop 1 --alpha 0.01 --power 0.9\n"
       "  assay gate main.gguf change.gguf --tasks math500     samples until it is decided\n"
+      "  assay gate runs/main change.gguf     samples only the change, as the run was sampled\n"
       "Exit code: 0 pass, 1 regression, 3 undecided.");
   command->callback([arguments, exit_code] { *exit_code = run_gate(*arguments); });
 }

@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
+#include <type_traits>
 
 #include "harness/base/hash.h"
 #include "harness/base/philox.h"
+#include "harness/base/text.h"
 #include "harness/judging.h"
+#include "harness/manifest.h"
 #include "harness/prepared_run.h"
 #include "harness/sampling.h"
 #include "harness/signals.h"
@@ -25,13 +29,94 @@ struct Side {
   RunStore store;
 };
 
+constexpr std::string_view kReplay = "replay:";
+
+bool is_replay(const std::string& model) { return model.starts_with(kReplay); }
+
+Result<OrderedJson> identity_of_run(const std::string& folder) {
+  ASSAY_TRY(RunStore store, RunStore::open(folder, RunStore::Mode::kRead));
+  ASSAY_TRY(const auto manifest, store.manifest());
+  if (!manifest) return Error{folder + ": the run was never started; name another one, or a model"};
+  return manifest->value("identity", OrderedJson());
+}
+
+// The options of a run with this identity, as far as `given` does not say otherwise.
+RunOptions options_of_run(const OrderedJson& identity, RunOptions given) {
+  given.seed = identity.value("seed", given.seed);
+  const OrderedJson tasks = identity.value("tasks", OrderedJson::array());
+  // A setting that the tasks do not share is their suites' own, and needs no flag.
+  const auto shared = [&](const char* key) {
+    const OrderedJson value = tasks.empty() ? OrderedJson() : tasks[0].value(key, OrderedJson());
+    const bool same = std::all_of(tasks.begin(), tasks.end(), [&](const OrderedJson& task) {
+      return task.value(key, OrderedJson()) == value;
+    });
+    return same ? value : OrderedJson();
+  };
+  const auto take = [&](const char* key, auto& option) {
+    using Value = typename std::remove_reference_t<decltype(option)>::value_type;
+    if (const OrderedJson value = shared(key); !option && value.is_number()) {
+      option = value.get<Value>();
+    }
+  };
+  take("temperature", given.temperature);
+  take("top_p", given.top_p);
+  take("top_k", given.top_k);
+  take("min_p", given.min_p);
+  take("max_tokens", given.max_tokens);
+  const auto take_text = [&](const char* key, std::string& option) {
+    if (const OrderedJson value = shared(key); option.empty() && value.is_string()) {
+      option = value.get<std::string>();
+    }
+  };
+  take_text("release", given.release);
+  take_text("from", given.from);
+  take_text("to", given.to);
+  if (given.tasks.empty()) {
+    for (const OrderedJson& task : tasks) {
+      given.tasks.push_back(
+          fmt::format("{}:{}", task.value("suite", std::string()), task.value("num_samples", 1)));
+    }
+  }
+  return given;
+}
+
+// Whether `run` asks what the replayed run was asked, in the same way.
+Status check_same_job(const std::string& folder, const OrderedJson& replayed,
+                      const OrderedJson& run) {
+  const auto job = [](const OrderedJson& identity) {
+    OrderedJson out = {{"seed", identity.value("seed", OrderedJson())}};
+    for (const OrderedJson& task : identity.value("tasks", OrderedJson::array())) {
+      const std::string suite = task.value("suite", std::string());
+      // Fewer suites and samples than there are will do; scoring is done anew.
+      for (const char* key : {"questions", "data_sha256", "temperature", "top_p", "top_k", "min_p",
+                              "max_tokens", "stop", "first_sample"}) {
+        out[suite][key] = task.value(key, OrderedJson());
+      }
+    }
+    return out;
+  };
+  OrderedJson there = job(replayed);
+  const OrderedJson now = job(run);
+  for (auto entry = there.begin(); entry != there.end();) {
+    entry = now.contains(entry.key()) ? std::next(entry) : there.erase(entry);
+  }
+  const auto differences = identity_differences(there, now);
+  if (differences.empty()) return {};
+  return Error{
+      fmt::format("{}: was made with other settings; give the same flags. What differs: {}", folder,
+                  join(differences, "; "))};
+}
+
 Result<Side> open_side(const SequentialGateOptions& options, const std::string& model,
                        const char* folder) {
   RunOptions run_options = options.run;
   run_options.model = model;
-  // Questions are drawn at random, so some need more samples than others.
-  if (!run_options.num_samples) run_options.num_samples = 256;
   ASSAY_TRY(PreparedRun run, prepare_run(run_options));
+  if (is_replay(model)) {
+    const std::string from = model.substr(kReplay.size());
+    ASSAY_TRY(const OrderedJson replayed, identity_of_run(from));
+    ASSAY_TRY_STATUS(check_same_job(from, replayed, run.manifest["identity"]));
+  }
   for (const Task& task : run.tasks) {
     if (!task.suite.judge) continue;
     if (task.suite.judge->kind != JudgeKind::kCorrectness) {
@@ -159,7 +244,15 @@ void announce(const GateOptions& options, size_t suites, int64_t max_pairs) {
 
 }  // namespace
 
-Result<std::optional<GateResult>> run_sequential_gate(const SequentialGateOptions& options) {
+Result<std::optional<GateResult>> run_sequential_gate(SequentialGateOptions options) {
+  for (const std::string& name : {options.base, options.other}) {
+    if (!is_replay(name)) continue;
+    ASSAY_TRY(const OrderedJson identity, identity_of_run(name.substr(kReplay.size())));
+    options.run = options_of_run(identity, options.run);
+  }
+  // Questions are drawn at random, so some need more samples than others.
+  const bool replays = is_replay(options.base) || is_replay(options.other);
+  if (!replays && !options.run.num_samples) options.run.num_samples = 256;
   ASSAY_TRY(Side base, open_side(options, options.base, "base"));
   ASSAY_TRY(Side other, open_side(options, options.other, "new"));
   GateResult result;
@@ -171,6 +264,7 @@ Result<std::optional<GateResult>> run_sequential_gate(const SequentialGateOption
   GateOptions each = options.gate;
   each.alpha /= static_cast<double>(base.run.tasks.size());
   announce(each, base.run.tasks.size(), options.max_pairs);
+  if (replays) spdlog::info("one side's samples are there: a pair costs one new sample");
   std::vector<Drawer> drawers;
   for (const Task& task : base.run.tasks) drawers.emplace_back(task, options.run.seed, each);
   install_stop_handler();

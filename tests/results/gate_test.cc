@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
 #include <random>
+#include <sstream>
 
 #include "harness/base/file.h"
 #include "tests/support.h"
@@ -139,8 +141,51 @@ TEST(GateCommand, PassesASoundChangeAndCatchesABrokenOne) {
                                           "-o " +
                                           (folder / "small"));
   EXPECT_EQ(small.exit_code, 3) << small.out;
-  EXPECT_EQ(testing::run_program("gate " + (folder / "whole") + " " + q8).exit_code, 2);
   EXPECT_EQ(testing::run_program("gate builtin " + q8).exit_code, 2);
+}
+
+TEST(GateCommand, OfAFinishedRunSamplesOnlyTheOtherModelAsTheRunWasSampled) {
+  const testing::TemporaryFolder folder;
+  const std::string run = folder / "run", q8 = folder / "q8_0.gguf", out = folder / "gate";
+  ASSERT_EQ(testing::run_program("quantize builtin " + q8 + " --type q8_0").exit_code, 0);
+  ASSERT_EQ(testing::run_program("run --model builtin --tasks arithmetic:16 --seed 7 "
+                                 "--temperature 0.8 -o " +
+                                 run)
+                .exit_code,
+            0);
+  const auto pass = testing::run_program("gate " + run + " " + q8 + " --max-drop 3 -o " + out);
+  EXPECT_EQ(pass.exit_code, 0) << pass.err;
+  EXPECT_THAT(pass.err, HasSubstr("a pair costs one new sample"));
+  EXPECT_THAT(pass.out, HasSubstr("q8_0.gguf beside replay of"));
+  // The new samples are those that the run's settings give, and no more than pairs were drawn.
+  const auto whole = testing::run_program("run --model " + q8 +
+                                          " --tasks arithmetic:16 --seed 7 --temperature 0.8 -o " +
+                                          (folder / "whole"));
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  const auto tokens_of = [](const std::string& exported) {
+    std::map<std::string, std::string> tokens;
+    std::istringstream lines(exported);
+    for (std::string line; std::getline(lines, line);) {
+      const Json sample = Json::parse(line);
+      const std::string id = dump_json(sample["item_id"]) + "/" + dump_json(sample["sample_index"]);
+      tokens[id] = dump_json(sample["token_ids"]);
+    }
+    return tokens;
+  };
+  const auto drawn = tokens_of(testing::run_program("export " + out + "/new").out);
+  const auto all = tokens_of(testing::run_program("export " + (folder / "whole")).out);
+  EXPECT_GE(drawn.size(), 50u);
+  EXPECT_LT(drawn.size(), all.size());
+  for (const auto& [id, token_ids] : drawn) EXPECT_EQ(token_ids, all.at(id)) << id;
+  // It can stand on either side; a flag that contradicts it is an error.
+  const auto other_side =
+      testing::run_program("gate " + q8 + " " + run + " --max-drop 3 -o " + (folder / "other"));
+  EXPECT_EQ(other_side.exit_code, 0) << other_side.err;
+  const auto differs = testing::run_program("gate " + run + " " + q8 + " --temperature 0.5 -o " +
+                                            (folder / "differs"));
+  EXPECT_EQ(differs.exit_code, 2);
+  EXPECT_THAT(differs.err, HasSubstr("was made with other settings"));
+  EXPECT_THAT(differs.err, HasSubstr("temperature: 0.8 there, 0.5 now"));
 }
 
 // The judge finds every answer right, so nothing differs; it judges what each round has drawn.
