@@ -135,33 +135,40 @@ Result<Side> open_side(const SequentialGateOptions& options, const std::string& 
 // One suite's draws and what they say.
 class Drawer {
  public:
+  struct Pair {
+    SampleId id;
+    double weight, largest;  // as QuestionDraws gives them
+  };
+
   Drawer(const Task& task, uint64_t seed, const GateOptions& options)
-      : task_(task), test_(options), next_(task.items.size(), 0) {
+      : task_(task), test_(options), questions_(task.items.size(), task.num_samples) {
     key_ = stream_key(seed, task.suite.name, "gate");
   }
 
   bool decided() const { return test_.verdict() != GateVerdict::kUndecided || exhausted_; }
   const SequentialTest& test() const { return test_; }
 
-  // The ids of the next `count` draws.
-  std::vector<SampleId> draw(int64_t count) {
-    std::vector<SampleId> ids;
-    while (count-- > 0 && !exhausted_) {
-      const double u = philox_uniform({static_cast<uint32_t>(drawn_), 0, 0, 3}, key_);
-      const auto question = static_cast<size_t>(u * static_cast<double>(next_.size()));
-      if (next_[question] >= task_.num_samples) {
+  // The next `count` pairs, as far as there are samples.
+  std::vector<Pair> draw(int64_t count) {
+    std::vector<Pair> pairs;
+    for (; count > 0; --count) {
+      const auto drawn =
+          questions_.next(philox_uniform({static_cast<uint32_t>(drawn_), 0, 0, 3}, key_));
+      if (!drawn) {
         out_of_samples_ = true;
         break;
       }
       ++drawn_;
-      ids.push_back(
-          {task_.suite.name, task_.items[question].id, task_.first_sample + next_[question]++});
+      const int sample = task_.first_sample + task_.num_samples - drawn->left;
+      pairs.push_back({{task_.suite.name, task_.items[drawn->question].id, sample},
+                       drawn->weight,
+                       drawn->largest});
     }
-    return ids;
+    return pairs;
   }
 
-  Status add(const std::vector<SampleId>& ids, RunStore& base, RunStore& other) {
-    for (const SampleId& id : ids) {
+  Status add(const std::vector<Pair>& pairs, RunStore& base, RunStore& other) {
+    for (const auto& [id, weight, largest] : pairs) {
       if (test_.verdict() != GateVerdict::kUndecided) break;
       ASSAY_TRY(const auto before, base.find(id));
       ASSAY_TRY(const auto after, other.find(id));
@@ -172,11 +179,13 @@ class Drawer {
       const Correctness a = before->verdict.correctness, b = after->verdict.correctness;
       if (a == Correctness::kUnscored || b == Correctness::kUnscored) continue;
       const int right_before = a == Correctness::kCorrect, right_after = b == Correctness::kCorrect;
-      row_.base += right_before;
-      row_.other += right_after;
+      row_.base += weight * right_before;
+      row_.other += weight * right_after;
+      weights_ += weight;
+      squares_ += right_before == right_after ? 0 : weight * weight;
       row_.right_to_wrong += right_before > right_after;
       row_.wrong_to_right += right_before < right_after;
-      test_.add(right_after - right_before);
+      test_.add(weight * (right_after - right_before), largest);
     }
     if (out_of_samples_) exhausted_ = true;
     return {};
@@ -189,11 +198,12 @@ class Drawer {
     row.suite = task_.suite.name;
     row.verdict = test_.verdict();
     row.pairs = test_.pairs();
-    row.base /= n;
-    row.other /= n;
-    row.difference = test_.mean();
-    const double flips = static_cast<double>(row.right_to_wrong + row.wrong_to_right);
-    row.se = std::sqrt(std::max(0.0, flips / n - row.difference * row.difference) / n);
+    if (weights_ > 0) {
+      row.base /= weights_;
+      row.other /= weights_;
+    }
+    row.difference = row.other - row.base;
+    row.se = std::sqrt(std::max(0.0, squares_ / n - row.difference * row.difference) / n);
     switch (row.verdict) {
       case GateVerdict::kPass:
         row.why = "the drop that counts is ruled out";
@@ -203,9 +213,9 @@ class Drawer {
         break;
       case GateVerdict::kUndecided:
         row.why = fmt::format(
-            "evidence {:.2f} for a drop, {:.2f} against, of 1; more samples would "
-            "decide",
-            test_.alarm_evidence(), test_.pass_evidence());
+            "evidence {:.2f} for a drop, {:.2f} against, of 1; {}", test_.alarm_evidence(),
+            test_.pass_evidence(),
+            out_of_samples_ ? "a question has no more samples" : "more pairs would decide");
     }
     return row;
   }
@@ -213,11 +223,12 @@ class Drawer {
  private:
   const Task& task_;
   SequentialTest test_;
-  std::vector<int> next_;  // sample of each question
+  QuestionDraws questions_;
   PhiloxKey key_{};
   int64_t drawn_ = 0;
   bool out_of_samples_ = false, exhausted_ = false;
-  GateRow row_;
+  GateRow row_;                       // base and other: weighted sums
+  double weights_ = 0, squares_ = 0;  // Σ weight, Σ d²
 };
 
 Status sample(Side& side, const std::set<SampleId>& wanted) {
@@ -271,13 +282,13 @@ Result<std::optional<GateResult>> run_sequential_gate(SequentialGateOptions opti
   int64_t round_size = kFirstRound;
   for (int round = 1;; ++round) {
     std::set<SampleId> wanted;
-    std::vector<std::vector<SampleId>> draws;
+    std::vector<std::vector<Drawer::Pair>> draws;
     for (Drawer& drawer : drawers) {
       const int64_t room = options.max_pairs - drawer.test().pairs();
       if (room <= 0) drawer.give_up();
-      draws.push_back(drawer.decided() ? std::vector<SampleId>()
+      draws.push_back(drawer.decided() ? std::vector<Drawer::Pair>()
                                        : drawer.draw(std::min(room, round_size)));
-      wanted.insert(draws.back().begin(), draws.back().end());
+      for (const Drawer::Pair& pair : draws.back()) wanted.insert(pair.id);
     }
     if (!wanted.empty()) {
       ASSAY_TRY_STATUS(sample(base, wanted));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "harness/base/philox.h"
 #include "results/intervals.h"
@@ -24,17 +25,29 @@ double mixture_log(const std::array<double, 3>& logs) {
 
 }  // namespace
 
+std::optional<QuestionDraws::Draw> QuestionDraws::next(double uniform) {
+  const int fewest = left_.empty() ? 0 : *std::min_element(left_.begin(), left_.end());
+  if (fewest <= 0) return {};
+  const int64_t all = std::accumulate(left_.begin(), left_.end(), int64_t{0});
+  int64_t rest = static_cast<int64_t>(uniform * static_cast<double>(all));
+  size_t question = 0;
+  while (question + 1 < left_.size() && rest >= left_[question]) rest -= left_[question++];
+  const double mean = static_cast<double>(all) / static_cast<double>(left_.size());
+  const int left = left_[question]--;
+  return Draw{question, left, mean / left, mean / fewest};
+}
+
 double SequentialTest::variance() const {
   return (squares_ + kPriorPairs * kPriorVariance) / (static_cast<double>(pairs_) + kPriorPairs);
 }
 
-void SequentialTest::add(int difference) {
+void SequentialTest::add(double d, double largest) {
   if (verdict_ != GateVerdict::kUndecided) return;
-  const double d = difference, seen = variance();
+  const double seen = variance();
   for (size_t i = 0; i < alarm_logs_.size(); ++i) {
     const double drop = std::min(1.0, kMultiples[i] * options_.max_drop);
     // The bet that grows fastest for a mean of `drop` and this variance.
-    const double bet = std::min(kLargestBet, drop / (seen + drop * drop));
+    const double bet = std::min(kLargestBet / largest, drop / (seen + drop * drop));
     alarm_logs_[i] += std::log1p(-bet * d);
     pass_logs_[i] += std::log1p(bet * (d + options_.max_drop));
   }

@@ -1,19 +1,23 @@
 // A test of a score's drop that may look at the data after every pair and stop when it likes.
 //
-// Pairs are drawn independently: a question at random, the next sample of it in both runs; d = new
-// − base is −1, 0 or 1, and its mean is the change of the score on these questions. Two bets
-// against two hypotheses, each a product of factors whose mean is at most 1 while the hypothesis
-// holds, so that it exceeds 1/α at any time with a probability of at most α (Ville 1939; betting on
-// bounded means: Waudby-Smith and Ramdas 2023, arXiv:2010.09686):
+// Pairs are drawn one after the other: a question at random, the next sample of it in both runs.
+// new − base is −1, 0 or 1; over (questions · the question's chance to be drawn) it is d, whose
+// mean is the change of the score on these questions whatever was drawn before. Two bets against
+// two hypotheses, each a product of factors whose mean is at most 1 while the hypothesis holds, so
+// that it exceeds 1/α at any time with a probability of at most α (Ville 1939; betting on bounded
+// means: Waudby-Smith and Ramdas 2023, arXiv:2010.09686):
 //   alarm, against "no drop", mean(d) ≥ 0:        Π (1 − λ d)
 //   pass, against "the drop", mean(d) ≤ −drop:    Π (1 + λ (d + drop))
 // λ is set before each pair from the variance seen so far, for drops of 1, 2 and 5 times the one
-// asked for; their weighted mean is a bet as well.
+// asked for, so that no d can lose it all; their weighted mean is a bet as well.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace assay {
 
@@ -25,12 +29,31 @@ struct GateOptions {
 
 enum class GateVerdict { kPass, kRegression, kUndecided };
 
+// Which question is drawn next: each with a chance in proportion to the samples that it has left,
+// so that none runs out long before the others.
+class QuestionDraws {
+ public:
+  QuestionDraws(size_t questions, int samples) : left_(questions, samples) {}
+
+  struct Draw {
+    size_t question;
+    int left;                // of its samples, before this one
+    double weight, largest;  // 1 / (questions · chance), of this question and of the rarest
+  };
+  // Nothing once a question has no sample left: the others do not stand for it. `uniform`: in
+  // [0, 1).
+  std::optional<Draw> next(double uniform);
+
+ private:
+  std::vector<int> left_;
+};
+
 class SequentialTest {
  public:
   explicit SequentialTest(const GateOptions& options) : options_(options) {}
 
-  // `difference`: −1, 0 or 1. Does nothing once decided.
-  void add(int difference);
+  // d, and the largest that any question's could have been. Does nothing once decided.
+  void add(double difference, double largest = 1);
 
   GateVerdict verdict() const { return verdict_; }
   int64_t pairs() const { return pairs_; }

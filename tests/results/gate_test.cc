@@ -60,6 +60,53 @@ TEST(SequentialGate, KeepsItsErrorRatesAndStopsEarly) {
   EXPECT_GT(fixed_pairs(options, 0.3) / simulate(options, 0.05, 0, runs).pairs, 5);
 }
 
+// Eight samples of each question: half the questions lose what the others gain, and there are few
+// draws before some run out.
+TEST(SequentialGate, KeepsItsErrorRatesWhenItDrawsWhatIsLeftOfFewSamples) {
+  const int runs = testing::kOptimized ? 4000 : 200;
+  const double room = testing::kOptimized ? 1 : 4;
+  const GateOptions options{0.1, 0.05, 0.9};
+  std::mt19937_64 random(9);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  double alarms[2] = {}, passes[2] = {}, weights = 0, pairs = 0;
+  for (const double drop : {0.0, 0.1}) {
+    for (int run = 0; run < runs; ++run) {
+      SequentialTest test(options);
+      QuestionDraws draws(40, 8);
+      while (test.verdict() == GateVerdict::kUndecided) {
+        const auto draw = draws.next(uniform(random));
+        if (!draw) break;
+        ASSERT_LE(draw->weight, draw->largest);
+        weights += draw->weight;
+        pairs += 1;
+        // Of one question the new model solves 60 % more, or 60 % less, of the samples.
+        const double up = draw->question % 2 == 0 ? 0.6 : 0, down = 0.6 - up + drop;
+        const double u = uniform(random);
+        test.add(draw->weight * (u < down ? -1 : u < down + up ? 1 : 0), draw->largest);
+      }
+      alarms[drop > 0] += test.verdict() == GateVerdict::kRegression ? 1.0 / runs : 0;
+      passes[drop > 0] += test.verdict() == GateVerdict::kPass ? 1.0 / runs : 0;
+    }
+  }
+  EXPECT_LE(alarms[0], 0.05 + 0.011 * room);  // three standard errors
+  EXPECT_LE(passes[1], 0.1 + 0.015 * room);
+  EXPECT_NEAR(weights / pairs, 1, 0.01);
+}
+
+TEST(SequentialGate, DrawsMostSamplesBeforeAQuestionRunsOut) {
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  QuestionDraws draws(100, 64);
+  int drawn = 0;
+  while (draws.next(uniform(random))) ++drawn;
+  EXPECT_GT(drawn, 5400);  // of 6,400; each with the same chance they would end at 4,700
+  EXPECT_FALSE(QuestionDraws(0, 4).next(0.5));
+  QuestionDraws one(1, 2);
+  EXPECT_EQ(one.next(0.999)->left, 2);
+  EXPECT_EQ(one.next(0.0)->left, 1);
+  EXPECT_FALSE(one.next(0.0));
+}
+
 TEST(SequentialGate, TellsTheSamplesItExpects) {
   const GateOptions options;
   const double simulated = simulate(options, 0.1, 0, 200).pairs;
