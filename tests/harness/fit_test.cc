@@ -52,11 +52,12 @@ TEST(Fit, AJobHasHoursAndWhatTheyCost) {
     EXPECT_EQ(card.usd_an_hour > 0, !card.price_of.empty()) << card.name;
   }
   const std::string job = "fit R1-Distill-Qwen-7B --tasks arithmetic:64 ";
-  const auto known = testing::run_program(job + "--card H100,L4");
+  const auto known = testing::run_program(job + "--card H100,L4,Ada");
   EXPECT_EQ(known.exit_code, 0) << known.err;
   EXPECT_THAT(known.out, ContainsRegex("H100 SXM +80 +bf16 .* 3\\.99 +[0-9.]+ +[0-9.]+\n"));
-  EXPECT_THAT(known.out, ContainsRegex("L4 +24 +bf16 .* – +[0-9.]+ +–\n"));  // of no known price
-  EXPECT_THAT(known.out, HasSubstr("Prices: H100 PCIe RunPod secure, read 2026-11-09; H100 SXM"));
+  EXPECT_THAT(known.out, ContainsRegex("L4 +24 +bf16 .* 0\\.80 +[0-9.]+ +[0-9.]+\n"));
+  EXPECT_THAT(known.out, ContainsRegex("Ada +48 +bf16 .* – +[0-9.]+ +–\n"));  // of no known price
+  EXPECT_THAT(known.out, HasSubstr("; H100 PCIe RunPod secure, read 2026-11-09; H100 SXM"));
   EXPECT_THAT(known.out, HasSubstr("What was reached: 0.08 to 0.35 of the roof"));
   const auto given = testing::run_program(job + "--card L4 --price 2 --efficiency 0.2");
   EXPECT_THAT(given.out, ContainsRegex("L4 +24 +bf16 .* 2\\.00 +[0-9.]+ +[0-9.]+\n"));
