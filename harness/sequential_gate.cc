@@ -37,16 +37,31 @@ Result<OrderedJson> identity_of_run(const std::string& folder) {
   ASSAY_TRY(RunStore store, RunStore::open(folder, RunStore::Mode::kRead));
   ASSAY_TRY(const auto manifest, store.manifest());
   if (!manifest) return Error{folder + ": the run was never started; name another one, or a model"};
-  return manifest->value("identity", OrderedJson());
+  const OrderedJson identity =
+      manifest->is_object() ? manifest->value("identity", OrderedJson()) : OrderedJson();
+  const OrderedJson tasks =
+      identity.is_object() ? identity.value("tasks", OrderedJson()) : OrderedJson();
+  const bool sound = !tasks.empty() && tasks.is_array() &&
+                     std::all_of(tasks.begin(), tasks.end(), [](const OrderedJson& task) {
+                       return task.is_object() && task.contains("suite") &&
+                              task["suite"].is_string() && task.contains("num_samples") &&
+                              task["num_samples"].is_number_integer();
+                     });
+  if (!sound) return Error{folder + ": its manifest is damaged; name another run, or a model"};
+  return identity;
 }
 
-// The options of a run with this identity, as far as `given` does not say otherwise.
+// The options of a run with this identity, as far as `given` does not say otherwise; the seed is
+// always the run's.
 RunOptions options_of_run(const OrderedJson& identity, RunOptions given) {
-  given.seed = identity.value("seed", given.seed);
-  const OrderedJson tasks = identity.value("tasks", OrderedJson::array());
+  const OrderedJson& tasks = identity["tasks"];
+  if (const auto seed = identity.find("seed");
+      seed != identity.end() && seed->is_number_unsigned()) {
+    given.seed = seed->get<uint64_t>();
+  }
   // A setting that the tasks do not share is their suites' own, and needs no flag.
   const auto shared = [&](const char* key) {
-    const OrderedJson value = tasks.empty() ? OrderedJson() : tasks[0].value(key, OrderedJson());
+    const OrderedJson value = tasks[0].value(key, OrderedJson());
     const bool same = std::all_of(tasks.begin(), tasks.end(), [&](const OrderedJson& task) {
       return task.value(key, OrderedJson()) == value;
     });
@@ -71,10 +86,14 @@ RunOptions options_of_run(const OrderedJson& identity, RunOptions given) {
   take_text("release", given.release);
   take_text("from", given.from);
   take_text("to", given.to);
-  if (given.tasks.empty()) {
-    for (const OrderedJson& task : tasks) {
-      given.tasks.push_back(
-          fmt::format("{}:{}", task.value("suite", std::string()), task.value("num_samples", 1)));
+  const bool all = given.tasks.empty();
+  for (const OrderedJson& task : tasks) {
+    const auto suite = task["suite"].get<std::string>();
+    const std::string sampled = fmt::format("{}:{}", suite, task["num_samples"].get<int>());
+    if (all) {
+      given.tasks.push_back(sampled);
+    } else if (!given.num_samples) {
+      std::replace(given.tasks.begin(), given.tasks.end(), suite, sampled);
     }
   }
   return given;
@@ -100,7 +119,16 @@ Status check_same_job(const std::string& folder, const OrderedJson& replayed,
   for (auto entry = there.begin(); entry != there.end();) {
     entry = now.contains(entry.key()) ? std::next(entry) : there.erase(entry);
   }
-  const auto differences = identity_differences(there, now);
+  std::vector<std::string> differences = identity_differences(there, now);
+  for (const OrderedJson& task : run["tasks"]) {
+    for (const OrderedJson& stored : replayed["tasks"]) {
+      if (stored["suite"] != task["suite"] || task["num_samples"] <= stored["num_samples"])
+        continue;
+      differences.push_back(
+          fmt::format("{}/num_samples: {} there, {} now", task["suite"].get<std::string>(),
+                      dump_json(stored["num_samples"]), dump_json(task["num_samples"])));
+    }
+  }
   if (differences.empty()) return {};
   return Error{
       fmt::format("{}: was made with other settings; give the same flags. What differs: {}", folder,

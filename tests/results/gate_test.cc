@@ -233,6 +233,13 @@ TEST(GateCommand, OfAFinishedRunSamplesOnlyTheOtherModelAsTheRunWasSampled) {
   EXPECT_EQ(differs.exit_code, 2);
   EXPECT_THAT(differs.err, HasSubstr("was made with other settings"));
   EXPECT_THAT(differs.err, HasSubstr("temperature: 0.8 there, 0.5 now"));
+  const auto more = testing::run_program("gate " + run + " " + q8 + " --tasks arithmetic:17 -o " +
+                                         (folder / "more"));
+  EXPECT_EQ(more.exit_code, 2);
+  EXPECT_THAT(more.err, HasSubstr("arithmetic/num_samples: 16 there, 17 now"));
+  const auto named = testing::run_program(
+      "gate " + run + " " + q8 + " --tasks arithmetic --max-drop 3 -o " + (folder / "named"));
+  EXPECT_EQ(named.out, pass.out) << named.err;
 }
 
 // The judge finds every answer right, so nothing differs; it judges what each round has drawn.
