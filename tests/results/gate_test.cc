@@ -93,6 +93,15 @@ TEST(SequentialGate, KeepsItsErrorRatesWhenItDrawsWhatIsLeftOfFewSamples) {
   EXPECT_NEAR(weights / pairs, 1, 0.01);
 }
 
+TEST(SequentialGate, NoPairOfARareQuestionLosesTheWholeBet) {
+  SequentialTest test({0.5, 1e-6, 1 - 1e-6});
+  for (int i = 0; i < 10; ++i) test.add(0);  // large bets: nothing differs
+  test.add(4, 4);
+  EXPECT_GT(test.alarm_evidence(), 0);
+  test.add(-4, 4);
+  EXPECT_GT(test.pass_evidence(), 0);
+}
+
 TEST(SequentialGate, DrawsMostSamplesBeforeAQuestionRunsOut) {
   std::mt19937_64 random(3);
   std::uniform_real_distribution<double> uniform(0, 1);
