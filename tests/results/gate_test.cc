@@ -102,6 +102,26 @@ TEST(SequentialGate, NoPairOfARareQuestionLosesTheWholeBet) {
   EXPECT_GT(test.pass_evidence(), 0);
 }
 
+// Without the weight, questions that were drawn less would count more.
+TEST(SequentialGate, APairCountsByHowRareItsQuestionWas) {
+  QuestionDraws two(2, 3);
+  EXPECT_EQ(two.next(0.0)->question, 0u);
+  EXPECT_EQ(two.next(0.0)->question, 0u);  // of 5 left it had 2
+  const auto rare = two.next(0.2);         // of 4 left it has 1
+  ASSERT_TRUE(rare);
+  EXPECT_EQ(rare->question, 0u);
+  EXPECT_DOUBLE_EQ(rare->weight, 2);  // 1 / (2 · 1/4)
+  EXPECT_DOUBLE_EQ(rare->largest, 2);
+  QuestionDraws other(2, 3);
+  other.next(0.0);
+  other.next(0.0);
+  const auto common = other.next(0.3);
+  ASSERT_TRUE(common);
+  EXPECT_EQ(common->question, 1u);
+  EXPECT_DOUBLE_EQ(common->weight, 2.0 / 3);  // 1 / (2 · 3/4)
+  EXPECT_DOUBLE_EQ(common->largest, 2);
+}
+
 TEST(SequentialGate, DrawsMostSamplesBeforeAQuestionRunsOut) {
   std::mt19937_64 random(3);
   std::uniform_real_distribution<double> uniform(0, 1);
