@@ -149,7 +149,7 @@ class Ops {
   // Within the device's.
   virtual void copy(const std::byte* from, size_t bytes, std::byte* to) = 0;
   virtual std::unique_ptr<PackedWeight> pack(const Weight& weight) = 0;
-  // What pack() will take.
+  // What pack() will take; may read all of the weight.
   virtual size_t packed_bytes(const Weight& weight) const = 0;
 
   // The rows that embed, gather, rope_and_store and attention work on until the next begin(); they

@@ -64,7 +64,7 @@ class CpuOps : public Ops {
   }
 
   size_t packed_bytes(const Weight& weight) const override {
-    return CpuWeight::size_bytes(PackFormat(weight.dtype), weight.rows, weight.columns);
+    return CpuWeight::size_bytes(PackFormat(packed_type(weight)), weight.rows, weight.columns);
   }
 
   void begin(const Batch& batch) override {

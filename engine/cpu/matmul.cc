@@ -61,7 +61,7 @@ uint8_t* WeightArena::allocate(size_t size_bytes) {
 }
 
 CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
-    : format_(weight.dtype),
+    : format_(packed_type(weight)),
       rows_(weight.rows),
       columns_(weight.columns),
       tile_bytes_(format_.tile_bytes(weight.columns)),

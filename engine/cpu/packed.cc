@@ -8,12 +8,14 @@ namespace {
 
 void pack_plain(const Weight& weight, int value_bytes, int64_t first, uint8_t* tile) {
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
+  const int stored_bytes = type_info(weight.dtype).bytes;
+  const int unused_bytes = stored_bytes - value_bytes;  // the low half of F32 that becomes BF16
   const auto copy = [&]<typename T>(T) {
     auto* out = reinterpret_cast<T*>(tile);
     for (int64_t c = 0; c < count; ++c) {
       const uint8_t* row = weight.row(first + c);
       for (int64_t k = 0; k < weight.columns; ++k) {
-        std::memcpy(out + k * kTileColumns + c, row + k * sizeof(T), sizeof(T));
+        std::memcpy(out + k * kTileColumns + c, row + k * stored_bytes + unused_bytes, sizeof(T));
       }
     }
   };
@@ -22,6 +24,17 @@ void pack_plain(const Weight& weight, int value_bytes, int64_t first, uint8_t* t
   } else {
     copy(uint16_t{});
   }
+}
+
+// Whether F32 values are BF16 numbers: their low halves are zero.
+bool are_bf16(const uint8_t* values, int64_t count) {
+  uint32_t low = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, values + 4 * i, 4);
+    low |= bits & 0xFFFF;
+  }
+  return low == 0;
 }
 
 // One sub-block of one column; `stored` are its 32 values.
@@ -73,6 +86,14 @@ PackFormat::PackFormat(DType type) : dtype(type) {
   const int arrays = quant.has_min ? 2 : 1;
   header_bytes = kTileColumns * (2 * arrays + (quant.has_sub_scales ? quant.groups() * arrays : 0));
   data_bytes = quant.bits == 8 ? 512 : 256 + 64 * high_bits();
+}
+
+DType packed_type(const Weight& weight) {
+  if (weight.dtype != DType::kF32) return weight.dtype;
+  for (int64_t row = 0; row < weight.rows; ++row) {
+    if (!are_bf16(weight.row(row), weight.columns)) return DType::kF32;
+  }
+  return DType::kBF16;
 }
 
 void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile) {

@@ -14,9 +14,6 @@ Transformer::Transformer(const ModelConfig& config, const ModelWeights& weights,
 
 void Transformer::load() {
   if (lm_head_) return;
-  const auto drop_pages = [this] {
-    if (weights_.drop_pages) weights_.drop_pages();
-  };
   for (const LayerWeights& layer : weights_.layers) {
     layers_.push_back({ops_.pack(layer.q), ops_.pack(layer.k), ops_.pack(layer.v),
                        ops_.pack(layer.output), ops_.pack(layer.gate), ops_.pack(layer.up),
@@ -34,6 +31,10 @@ void Transformer::load() {
   drop_pages();
 }
 
+void Transformer::drop_pages() const {
+  if (weights_.drop_pages) weights_.drop_pages();
+}
+
 const float* Transformer::upload(const std::vector<float>& values) {
   if (values.empty()) return nullptr;
   vectors_.push_back(ops_.allocate(values.size()));
@@ -42,6 +43,7 @@ const float* Transformer::upload(const std::vector<float>& values) {
 }
 
 size_t Transformer::packed_bytes() const {
+  if (packed_bytes_ != 0) return packed_bytes_;  // a device may have to read all weights to say
   size_t bytes = ops_.packed_bytes(weights_.lm_head);
   if (ops_.packs_embedding() && !shares_embedding()) {
     bytes += ops_.packed_bytes(weights_.embedding);
@@ -51,8 +53,9 @@ size_t Transformer::packed_bytes() const {
          {&layer.q, &layer.k, &layer.v, &layer.output, &layer.gate, &layer.up, &layer.down}) {
       bytes += ops_.packed_bytes(*weight);
     }
+    drop_pages();
   }
-  return bytes;
+  return packed_bytes_ = bytes;
 }
 
 void Transformer::reserve(int rows) {

@@ -47,6 +47,7 @@ class Transformer {
   };
 
   bool shares_embedding() const { return weights_.embedding.data == weights_.lm_head.data; }
+  void drop_pages() const;
   const float* upload(const std::vector<float>& values);
   void run_layers(int rows, int wanted, float* logits);
   void attention_block(int index, int rows);
@@ -68,6 +69,7 @@ class Transformer {
   std::vector<Ops::Buffer> vectors_;  // norms and biases
   std::vector<float> host_angles_;
   Observer observer_;
+  mutable size_t packed_bytes_ = 0;  // 0: not known yet
   int capacity_ = 0;
   // x, normed, projected [rows, width]; q, attended [rows, heads·head_dim];
   // k, v [rows, kv_heads·head_dim]; gate, up [rows, ffn_width]; angles [rows, head_dim]
