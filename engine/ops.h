@@ -183,8 +183,6 @@ class Ops {
   // x[r] += y[r];  out[r] as rms_norm gives it of the new x[r];  x, y, out [rows, width]
   virtual void add_rms_norm(float* x, const float* y, const float* scale, float eps, int rows,
                             int width, float* out) = 0;
-  // x[r] += y[r]
-  virtual void add(float* x, const float* y, int rows, int width) = 0;
   // gate[r][i] = silu(gate[r][i]) · up[r][i]
   virtual void swiglu(float* gate, const float* up, int rows, int width) = 0;
   // Rotates q [rows, heads, head_dim] in place, and k [rows, kv_heads, head_dim] on its way into

@@ -108,11 +108,6 @@ class CpuOps : public Ops {
     });
   }
 
-  void add(float* x, const float* y, int rows, int width) override {
-    over_rows(rows, width,
-              [=, this](int64_t r) { kernels_.add(x + r * width, y + r * width, width); });
-  }
-
   void swiglu(float* gate, const float* up, int rows, int width) override {
     over_rows(rows, int64_t{width} * 8,
               [=, this](int64_t r) { kernels_.swiglu(gate + r * width, up + r * width, width); });

@@ -120,10 +120,6 @@ class CudaOps : public Ops {
                 float* out) override {
     kernels_.rms_norm(stream_, x, scale, eps, rows, width, out, split_of(out, rows, width));
   }
-  void add(float* x, const float* y, int rows, int width) override {
-    split_x_ = nullptr;
-    kernels_.add(stream_, x, y, int64_t{rows} * width);
-  }
   void swiglu(float* gate, const float* up, int rows, int width) override {
     kernels_.swiglu(stream_, gate, up, rows, width, split_of(gate, rows, width));
   }

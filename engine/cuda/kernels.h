@@ -136,7 +136,6 @@ struct CudaKernels {
                      const float* bias, float* out);
   void (*linear)(CudaStream, DType, const CudaLinears&, const CudaActivations&, int rows);
   void (*sum_parts)(CudaStream, const CudaSums&);
-  void (*add)(CudaStream, float* x, const float* y, int64_t count);
   void (*swiglu)(CudaStream, float* gate, const float* up, int rows, int width,
                  const CudaActivations& split);
   void (*add_rms_norm)(CudaStream, float* x, const float* y, const float* scale, float eps,

@@ -107,18 +107,27 @@ void Transformer::run_layers(int rows, int wanted, float* logits) {
   ops_.embed(weights_.embedding, embedding_, x_);  // x [rows, width]
   ops_.rms_norm(x_, layers_[0].attention_norm, config_.norm_eps, rows, config_.width, normed_);
   for (int i = 0; i < config_.layers; ++i) {
-    attention_block(i, rows);
-    ffn_block(i, rows);
+    attend(i, rows);
+    if (i + 1 == config_.layers) {  // the rest is only for the rows that somebody reads
+      if (wanted == 0) return;
+      take_wanted();
+      rows = wanted;
+    }
+    output_and_ffn(i, rows);
   }
-  if (wanted == 0) return;
-  ops_.gather(x_, config_.width, projected_);  // the rows that somebody reads
-  ops_.rms_norm(projected_, output_norm_, config_.norm_eps, wanted, config_.width, normed_);
   observed(-1, {shares_embedding() ? "token_embd" : "output"}, normed_, wanted, config_.width);
   const Product head[] = {{lm_head_.get(), nullptr, logits}};  // [wanted, vocab_size]
   ops_.matmul(normed_, wanted, head);
 }
 
-void Transformer::attention_block(int index, int rows) {
+void Transformer::take_wanted() {
+  ops_.gather(attended_, config_.heads * config_.head_dim, q_);
+  std::swap(attended_, q_);
+  ops_.gather(x_, config_.width, normed_);
+  std::swap(x_, normed_);
+}
+
+void Transformer::attend(int index, int rows) {
   const PackedLayer& layer = layers_[index];
   const int heads = config_.heads, kv_heads = config_.kv_heads, dim = config_.head_dim;
   const size_t offset = kv_.size_bytes() * index;
@@ -133,15 +142,15 @@ void Transformer::attention_block(int index, int rows) {
   }
   ops_.rope_and_store(q_, k_, v_, angles_, heads, config_.rope_pairs, kv_, offset);
   ops_.attention(q_, heads, kv_, offset, attended_);
+}
+
+void Transformer::output_and_ffn(int index, int rows) {
+  const PackedLayer& layer = layers_[index];
   const Product output[] = {{layer.output.get(), nullptr, projected_}};  // [rows, width]
-  observed(index, {"attn_output"}, attended_, rows, heads * dim);
+  observed(index, {"attn_output"}, attended_, rows, config_.heads * config_.head_dim);
   ops_.matmul(attended_, rows, output);
   ops_.all_reduce(projected_, rows, config_.width);
   ops_.add_rms_norm(x_, projected_, layer.ffn_norm, config_.norm_eps, rows, config_.width, normed_);
-}
-
-void Transformer::ffn_block(int index, int rows) {
-  const PackedLayer& layer = layers_[index];
   const Product gate_up[] = {{layer.gate.get(), nullptr, gate_},  // [rows, ffn_width]
                              {layer.up.get(), nullptr, up_}};
   observed(index, {"ffn_gate", "ffn_up"}, normed_, rows, config_.width);
@@ -151,12 +160,9 @@ void Transformer::ffn_block(int index, int rows) {
   observed(index, {"ffn_down"}, gate_, rows, config_.ffn_width);
   ops_.matmul(gate_, rows, down);
   ops_.all_reduce(projected_, rows, config_.width);
-  if (index + 1 == config_.layers) {
-    ops_.add(x_, projected_, rows, config_.width);
-  } else {  // with the next block's norm
-    ops_.add_rms_norm(x_, projected_, layers_[index + 1].attention_norm, config_.norm_eps, rows,
-                      config_.width, normed_);
-  }
+  const bool last = index + 1 == config_.layers;
+  const float* next_norm = last ? output_norm_ : layers_[index + 1].attention_norm;
+  ops_.add_rms_norm(x_, projected_, next_norm, config_.norm_eps, rows, config_.width, normed_);
 }
 
 }  // namespace assay

@@ -29,7 +29,8 @@ class Transformer {
   void forward(std::span<const BatchRow> rows, std::span<const int> wanted, float* logits);
 
   // Called with the input x [rows, width] of each matrix in turn, in the device's memory, and the
-  // matrix's name in GGUF files; the lm_head's is that of the rows that are wanted.
+  // matrix's name in GGUF files; the lm_head's, and in the last layer all but q, k and v's, is that
+  // of the rows that are wanted.
   using Observer =
       std::function<void(const std::string& name, const float* x, int rows, int width)>;
   void observe(Observer observer) { observer_ = std::move(observer); }
@@ -50,8 +51,9 @@ class Transformer {
   void drop_pages() const;
   const float* upload(const std::vector<float>& values);
   void run_layers(int rows, int wanted, float* logits);
-  void attention_block(int index, int rows);
-  void ffn_block(int index, int rows);
+  void attend(int index, int rows);          // from normed to attended
+  void take_wanted();                        // attended and x become those rows'
+  void output_and_ffn(int index, int rows);  // from attended and x to x and the next normed
   void reserve(int rows);
   void observed(int layer, std::initializer_list<const char*> names, const float* x, int rows,
                 int width) const;

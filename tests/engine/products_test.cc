@@ -160,8 +160,12 @@ TEST_P(ProductsTest, AProductOfWhatAnOperationLeftIsThatOfItsValues) {
     expect_own(gate, "swiglu");
     // What changes the values in between is not overlooked.
     ops_->rms_norm(x.get(), scale.get(), 1e-5f, rows, width, normed.get());
-    ops_->add(normed.get(), y.get(), rows, width);
-    expect_own(normed, "rms_norm, add");
+    std::byte* no_pages[] = {nullptr};
+    const std::vector<BatchRow> batch(static_cast<size_t>(rows), BatchRow{0, 0, no_pages});
+    const std::vector<int> wanted = {4, 2, 0, 1, 3};
+    ops_->begin({batch, wanted, 1});
+    ops_->gather(y.get(), width, normed.get());
+    expect_own(normed, "rms_norm, gather");
     ops_->rms_norm(x.get(), scale.get(), 1e-5f, rows, width, normed.get());
     ops_->upload(random_floats(size, 8).data(), size, normed.get());
     expect_own(normed, "rms_norm, upload");

@@ -229,12 +229,6 @@ __global__ void scale_rows(Global<const float> sums, Global<const float> factors
   out[i] = bias == nullptr ? value : value + bias[i % outputs];
 }
 
-// report: add threads 128 shared 0 occupancy 50
-__global__ void add(Global<float> x, Global<const float> y, int64_t count) {
-  const int64_t i = int64_t{blockIdx.x} * kRowThreads + threadIdx.x;
-  if (i < count) x[i] = x[i] + y[i];
-}
-
 // In place, and as products take it; a block has 2 * kRowThreads values of a row.
 // report: swiglu threads 128 shared 0 occupancy 50
 __global__ void swiglu(Global<float> gate, Global<const float> up, int width, int stride,

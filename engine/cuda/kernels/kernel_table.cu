@@ -160,11 +160,6 @@ void launch_linear(CudaStream stream, DType dtype, const CudaLinears& products,
   if (sums.count > 0) launch_sum_parts(stream, sums);
 }
 
-void launch_add(CudaStream stream, float* x, const float* y, int64_t count) {
-  ASSAY_LAUNCH(add, dim3{blocks_for(count, kRowThreads)}, dim3{kRowThreads}, 0, stream, x, y,
-               count);
-}
-
 void launch_swiglu(CudaStream stream, float* gate, const float* up, int rows, int width,
                    const CudaActivations& split) {
   ASSAY_LAUNCH(swiglu, split_grid(rows, split.stride), dim3{kRowThreads}, 0, stream, gate, up,
@@ -277,7 +272,6 @@ const CudaKernels& kernel_table() {
                                          launch_scale_rows,
                                          launch_linear,
                                          launch_sum_parts,
-                                         launch_add,
                                          launch_swiglu,
                                          launch_add_rms_norm,
                                          launch_rope_and_store,

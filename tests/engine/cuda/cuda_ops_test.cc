@@ -140,21 +140,26 @@ TEST(CudaGraphs, OfMemoryThatIsGoneAreAFaultInTheEmulator) {
   const auto runtime = make_simt_runtime();
   auto* x = static_cast<float*>(runtime->allocate(4 * sizeof(float)));
   auto* y = static_cast<float*>(runtime->allocate(4 * sizeof(float)));
+  auto* rows = static_cast<int32_t*>(runtime->allocate(4 * sizeof(int32_t)));
+  const std::vector<int32_t> order = {3, 0, 2, 1};
+  runtime->upload(order.data(), 16, rows);
   runtime->begin_capture();
-  runtime->kernels().add(runtime->stream(), x, y, 4);
+  runtime->kernels().gather(runtime->stream(), y, rows, 4, 1, x);
   const auto graph = runtime->end_capture();
-  const std::vector<float> ones(4, 1.0f);
-  runtime->upload(ones.data(), 16, y);
-  runtime->launch(*graph);
-  runtime->launch(*graph);
-  std::vector<float> sums(4);
-  runtime->download(x, 16, sums.data());
-  EXPECT_EQ(sums, std::vector<float>(4, 2.0f));
+  for (const float first : {1.0f, 5.0f}) {
+    const std::vector<float> values = {first, first + 1, first + 2, first + 3};
+    runtime->upload(values.data(), 16, y);
+    runtime->launch(*graph);
+    std::vector<float> gathered(4);
+    runtime->download(x, 16, gathered.data());
+    EXPECT_EQ(gathered, (std::vector<float>{first + 3, first, first + 2, first + 1}));
+  }
   EXPECT_TRUE(runtime->status().ok());
   runtime->release(y);
   runtime->launch(*graph);
   EXPECT_FALSE(runtime->status().ok());
   runtime->release(x);
+  runtime->release(rows);
 }
 
 TEST(CudaOps, TokensOfADrawGoIntoTheNextBatchBeforeTheyAreCollected) {
