@@ -21,8 +21,10 @@
 
 namespace assay {
 
-// Values of k that integer products take at once: a tile of them stays in the first-level cache.
-constexpr int64_t kIntChunk = 512;
+// Outliers are added for as many values of k at once, and integer products take as many: a tile of
+// them stays in the first-level cache. Products take a few more, too, because what stands around a
+// short one costs as much as around a long one.
+constexpr int64_t kIntChunk = 512, kMostIntValues = 640;
 
 // A value that is more than twice as large as the others of its 32. Its a is 0 and it is multiplied
 // in f32; so it does not coarsen the others.
@@ -81,11 +83,14 @@ struct F32Tile {
   const void* w;  // [k][16] of dtype
   DType dtype;    // F32, F16 or BF16
   int64_t ahead;  // as in PackedTile, where w stands in the tile
+  // Not null, if w is F16 or BF16: a product writes it there as F32 while it multiplies its first
+  // kF32Rows rows, for those to come.
+  float* wide = nullptr;
 };
 
 struct alignas(64) IntScratch {
-  int16_t q[kIntChunk * kTileColumns];
-  float scales[kIntChunk / 16 * kTileColumns], mins[kIntChunk / 16 * kTileColumns];
+  int16_t q[kMostIntValues * kTileColumns];
+  float scales[kMostIntValues / 16 * kTileColumns], mins[kMostIntValues / 16 * kTileColumns];
 };
 
 // What one page holds of a head, see KvLayout; scales are null but in a fixed16 cache.
@@ -99,6 +104,9 @@ struct KvPage {
 // Tiles that products may take together.
 constexpr int kMaxTiles = 2;
 
+// Rows that an f32 product takes at once at most, and has at least if a tile has `wide`.
+constexpr int kF32Rows = 8;
+
 // With fewer rows than this a product waits for memory, and asks for what it will read itself.
 constexpr int kFewRows = 4;
 
@@ -107,10 +115,9 @@ struct CpuKernels {
   int tiles;        // that products like to take together
 
   // Values k..k+count of a tile: k and count are multiples of the format's block (of 1 if it is not
-  // quantized). They are widened into the scratch [count · 16], exactly as their type defines them;
-  // F32, and with `in_place` F16 and BF16 too, stay where they are.
-  F32Tile (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, bool in_place,
-                        float* scratch);
+  // quantized). Quantized ones are written into the scratch [count · 16], exactly as their type
+  // defines them; others stay where they are.
+  F32Tile (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, float* scratch);
   // The same for product_int.
   IntTile (*unpack_int)(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch);
 
@@ -121,9 +128,10 @@ struct CpuKernels {
                       int64_t count, float* out, int64_t out_stride, bool add);
   // The tiles hold values k..k+count of one matrix, of x the same are taken:
   // out[r][c] (+)= Σ_g [scale_x · scale_w · Σ_{k in g} a · q − min_w · sum_x] + Σ outlier · scale_w
-  // · q, in order of groups g, then of outliers; the inner sums are exact. Rows are first..first +
-  // rows of x, the first one's outputs stand at `out`. With `add`, the sum goes on from what is
-  // there. k is a multiple of kIntChunk, count at most that; at most kMaxTiles tiles.
+  // · q; the inner sums are exact. In order of chunks, and in a chunk of groups g, then of
+  // outliers. Rows are first..first + rows of x, the first one's outputs stand at `out`. With
+  // `add`, the sum goes on from what is there. k is a multiple of kIntChunk, count at most
+  // kMostIntValues; at most kMaxTiles tiles.
   void (*product_int)(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
                       int64_t k, int64_t count, float* out, int64_t out_stride, bool add);
   // Writes row `row` of `rows`. A value that is not finite makes its 32 values' scale not a number.

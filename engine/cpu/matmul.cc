@@ -12,10 +12,18 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20, kChunk = 32 * kHugePage;
 
-// As kIntChunk, and the runs in which f32 sums are taken, which keeps those sums' error low.
-constexpr int64_t kChunkF32 = 256;
+// Values of k that f32 products take at once, and the runs in which their sums are taken, which
+// keeps the sums' error low. All runs are about as long, because a short one costs more.
+constexpr int64_t kMostF32Chunk = 256;
+static_assert(kMostF32Chunk % DecodedBlock::kMaxValues == 0);
+
+int64_t f32_chunk(const PackFormat& format, int64_t columns) {
+  const int64_t block = format.quantized() ? format.quant.block_values : kSubBlock;
+  const int64_t chunks = (columns + kMostF32Chunk - 1) / kMostF32Chunk;
+  return (columns + chunks * block - 1) / (chunks * block) * block;
+}
+
 static_assert(kIntChunk % DecodedBlock::kMaxValues == 0);
-static_assert(kChunkF32 % DecodedBlock::kMaxValues == 0);
 
 // Calls body(row, count) for blocks of rows; meanwhile asks for a part of what comes next, bit by
 // bit, so that the first rows there do not wait for memory. Unless the product itself reads the few
@@ -140,8 +148,9 @@ void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out
                          int64_t out_stride) const {
   thread_local IntScratch scratch[kMaxTiles];
   const int64_t columns = tiles[0].columns;
-  for (int64_t k = 0; k < columns; k += kIntChunk) {
-    const int64_t values = std::min(kIntChunk, columns - k);
+  const int64_t chunk = columns <= kMostIntValues ? columns : kIntChunk;
+  for (int64_t k = 0; k < columns; k += chunk) {
+    const int64_t values = std::min(chunk, columns - k);
     IntTile unpacked[kMaxTiles];
     for (size_t t = 0; t < tiles.size(); ++t) {
       unpacked[t] = kernels_.unpack_int(tiles[t], k, values, scratch[t]);
@@ -156,18 +165,23 @@ void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out
 
 void Matmul::product_f32(std::span<const PackedTile> tiles, const float* x, int rows, float* out,
                          int64_t out_stride) const {
-  alignas(64) thread_local float scratch[kMaxTiles][kChunkF32 * kTileColumns];
+  alignas(64) thread_local float scratch[kMaxTiles][kMostF32Chunk * kTileColumns];
   const int64_t columns = tiles[0].columns;
-  for (int64_t k = 0; k < columns; k += kChunkF32) {
-    const int64_t values = std::min(kChunkF32, columns - k);
+  const int64_t chunk = f32_chunk(tiles[0].format, columns);
+  for (int64_t k = 0; k < columns; k += chunk) {
+    const int64_t values = std::min(chunk, columns - k);
     F32Tile unpacked[kMaxTiles];
     for (size_t t = 0; t < tiles.size(); ++t) {
-      unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, rows < kFewRows, scratch[t]);
+      unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, scratch[t]);
+      if (unpacked[t].dtype != DType::kF32 && rows > kF32Rows) unpacked[t].wide = scratch[t];
     }
     const bool asks = rows < kFewRows && unpacked[0].ahead != 0;
     over_row_blocks(tiles, k, values, rows, asks, [&](int row, int count) {
       kernels_.product_f32({unpacked, tiles.size()}, x + row * columns + k, columns, count, values,
                            out + row * out_stride, out_stride, k > 0);
+      for (F32Tile& tile : unpacked) {
+        if (tile.wide != nullptr) tile = {tile.wide, DType::kF32, 0};
+      }
     });
   }
 }

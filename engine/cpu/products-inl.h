@@ -6,6 +6,7 @@
 #define ASSAY_ENGINE_CPU_PRODUCTS_INL_H_
 #endif
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <span>
@@ -28,7 +29,7 @@ constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4;
 constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1;
 #endif
 
-template <int kRows, int kCount, typename Weights>
+template <int kRows, int kCount, typename Weights, bool kWiden = false>
 HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x_stride,
                                  int64_t count, float* out, int64_t out_stride, bool add) {
   Part sums[kRows][kCount][kParts];
@@ -42,8 +43,11 @@ HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x
       const uint8_t* w =
           static_cast<const uint8_t*>(tiles[t].w) + k * kTileColumns * Weights::kBytes;
       if constexpr (kRows < kFewRows) prefetch(w + tiles[t].ahead);
-      for (int p = 0; p < kParts; ++p)
+      for (int p = 0; p < kParts; ++p) {
         ws[t][p] = Weights::load(w + p * kPartLanes * Weights::kBytes);
+        if constexpr (kWiden)
+          part_store(ws[t][p], tiles[t].wide + k * kTileColumns + p * kPartLanes);
+      }
     }
     for (int r = 0; r < kRows; ++r) {
       const Part value = part_set(x[r * x_stride + k]);
@@ -99,69 +103,75 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
   const auto* a = reinterpret_cast<const int8_t*>(x.a + row * x.columns + first);
   const float* a_scales = x.scales + row * x.blocks() + first / kSubBlock;
   const int64_t a_sums = sums_at(x, row, first, kGroup);
-  for (int64_t k = 0; k < count; k += kGroup) {
-    PartI low[kRows][kCount], high[kRows][kCount];
-    for (int r = 0; r < kRows; ++r) {
-      const PartI start = int_set(x.starts[a_sums + r * sums_stride + k / kGroup]);
-      for (int t = 0; t < kCount; ++t) {
-        low[r][t] = start;
-        high[r][t] = int_zero();
+  for (int64_t begin = 0; begin < count; begin += kIntChunk) {
+    const int64_t end = std::min(count, begin + kIntChunk);
+    for (int64_t k = begin; k < end; k += kGroup) {
+      PartI low[kRows][kCount], high[kRows][kCount];
+      for (int r = 0; r < kRows; ++r) {
+        const PartI start = int_set(x.starts[a_sums + r * sums_stride + k / kGroup]);
+        for (int t = 0; t < kCount; ++t) {
+          low[r][t] = start;
+          high[r][t] = int_zero();
+        }
       }
-    }
-    const int8_t* a_block = a + k / kSubBlock * 2 * kSubBlock + k % kSubBlock;
-    // The next rows' values are in the second-level cache.
-    if (k % kSubBlock == 0) {
-      for (int r = 0; r < kRows; ++r) prefetch_near(a_block + (kRows + r) * 2 * x.columns);
-    }
-    // Unrolled, or GCC moves every sum to another register and back.
+      const int8_t* a_block = a + k / kSubBlock * 2 * kSubBlock + k % kSubBlock;
+      // The next rows' values are in the second-level cache.
+      if (k % kSubBlock == 0) {
+        for (int r = 0; r < kRows; ++r) prefetch_near(a_block + (kRows + r) * 2 * x.columns);
+      }
+      // Unrolled, or GCC moves every sum to another register and back.
 #pragma GCC unroll 8
-    for (int i = 0; i < kGroup; i += 4) {
-      PartI w[kCount];
-      for (int t = 0; t < kCount; ++t) {
-        const uint8_t* at = q[t] + (k + i) * kTileColumns;
-        if constexpr (kRows < kFewRows) prefetch(at + tiles[t].ahead);
-        w[t] = quads_load(at);
+      for (int i = 0; i < kGroup; i += 4) {
+        PartI w[kCount];
+        for (int t = 0; t < kCount; ++t) {
+          const uint8_t* at = q[t] + (k + i) * kTileColumns;
+          if constexpr (kRows < kFewRows) prefetch(at + tiles[t].ahead);
+          w[t] = quads_load(at);
+        }
+        for (int r = 0; r < kRows; ++r) {
+          const int8_t* at = a_block + r * 2 * x.columns + i;
+          const PartI a_low = quads_set(at + kSubBlock);
+          for (int t = 0; t < kCount; ++t) low[r][t] = dot_quads(low[r][t], w[t], a_low);
+          if constexpr (kBytes == 2) {
+            const PartI a_high = quads_set(at);
+            for (int t = 0; t < kCount; ++t) high[r][t] = dot_quads(high[r][t], w[t], a_high);
+          }
+        }
       }
-      for (int r = 0; r < kRows; ++r) {
-        const int8_t* at = a_block + r * 2 * x.columns + i;
-        const PartI a_low = quads_set(at + kSubBlock);
-        for (int t = 0; t < kCount; ++t) low[r][t] = dot_quads(low[r][t], w[t], a_low);
-        if constexpr (kBytes == 2) {
-          const PartI a_high = quads_set(at);
-          for (int t = 0; t < kCount; ++t) high[r][t] = dot_quads(high[r][t], w[t], a_high);
+      for (int t = 0; t < kCount; ++t) {
+        const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
+        for (int r = 0; r < kRows; ++r) {
+          PartI whole = low[r][t];
+          if constexpr (kBytes == 2) {
+            // high's weights are q + 128 too; low's start has taken that of 256 · high + low away
+            whole = int_add(whole, int_times_256(high[r][t]));
+          }
+          const Part both = part_mul(scale, part_set(a_scales[r * x.blocks() + k / kSubBlock]));
+          sums[r][t] = part_fma(int_to_float(whole), both, sums[r][t]);
+        }
+        if (tiles[t].mins == nullptr) continue;
+        const Part min =
+            part_sub(part_zero(), part_load(tiles[t].mins + k / kGroup * kTileColumns));
+        for (int r = 0; r < kRows; ++r) {
+          const Part a_sum = part_set(x.sums[a_sums + r * sums_stride + k / kGroup]);
+          sums[r][t] = part_fma(min, a_sum, sums[r][t]);
         }
       }
     }
-    for (int t = 0; t < kCount; ++t) {
-      const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
-      for (int r = 0; r < kRows; ++r) {
-        PartI whole = low[r][t];
-        if constexpr (kBytes == 2) {
-          // high's weights are q + 128 too; low's start has taken that of 256 · high + low away
-          whole = int_add(whole, int_times_256(high[r][t]));
+    for (int r = 0; r < kRows; ++r) {
+      for (const Outlier& outlier : outliers_of(x, row + r, first + begin)) {
+        const int64_t k = outlier.k - first;
+        const PartI only = quads_set(kOnly[k % 4]);
+        for (int t = 0; t < kCount; ++t) {
+          const PartI w = quads_load(q[t] + k / 4 * 4 * kTileColumns);
+          const Part value = int_to_float(dot_quads(int_set(-128), w, only));
+          const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
+          sums[r][t] = part_fma(part_set(outlier.value), part_mul(scale, value), sums[r][t]);
         }
-        const Part both = part_mul(scale, part_set(a_scales[r * x.blocks() + k / kSubBlock]));
-        sums[r][t] = part_fma(int_to_float(whole), both, sums[r][t]);
-      }
-      if (tiles[t].mins == nullptr) continue;
-      const Part min = part_sub(part_zero(), part_load(tiles[t].mins + k / kGroup * kTileColumns));
-      for (int r = 0; r < kRows; ++r) {
-        const Part a_sum = part_set(x.sums[a_sums + r * sums_stride + k / kGroup]);
-        sums[r][t] = part_fma(min, a_sum, sums[r][t]);
       }
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    for (const Outlier& outlier : outliers_of(x, row + r, first)) {
-      const int64_t k = outlier.k - first;
-      const PartI only = quads_set(kOnly[k % 4]);
-      for (int t = 0; t < kCount; ++t) {
-        const PartI w = quads_load(q[t] + k / 4 * 4 * kTileColumns);
-        const Part value = int_to_float(dot_quads(int_set(-128), w, only));
-        const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
-        sums[r][t] = part_fma(part_set(outlier.value), part_mul(scale, value), sums[r][t]);
-      }
-    }
     for (int t = 0; t < kCount; ++t)
       part_store(sums[r][t], out + r * out_stride + t * kTileColumns);
   }
@@ -261,6 +271,18 @@ HWY_INLINE void over_row_runs(int rows, const Body& body) {
 template <int kCount, typename Weights>
 void product_f32_of(const F32Tile* tiles, const float* x, int64_t x_stride, int rows, int64_t count,
                     float* out, int64_t out_stride, bool add) {
+  static_assert(kRowsF32 <= kF32Rows);
+  if constexpr (Weights::kBytes < 4) {
+    if (tiles[0].wide != nullptr) {
+      product_f32_rows<kRowsF32, kCount, Weights, true>(tiles, x, x_stride, count, out, out_stride,
+                                                        add);
+      F32Tile wide[kCount];
+      for (int t = 0; t < kCount; ++t) wide[t] = {tiles[t].wide, DType::kF32, 0};
+      return product_f32_of<kCount, F32Weights>(wide, x + kRowsF32 * x_stride, x_stride,
+                                                rows - kRowsF32, count, out + kRowsF32 * out_stride,
+                                                out_stride, add);
+    }
+  }
   over_row_runs<kRowsF32>(rows, [&]<int kRows>(int row) HWY_ATTR {
     product_f32_rows<kRows, kCount, Weights>(tiles, x + row * x_stride, x_stride, count,
                                              out + row * out_stride, out_stride, add);
@@ -318,12 +340,21 @@ inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int fi
 
 inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
                         int64_t k, int64_t count, float* out, int64_t out_stride, bool add) {
-  for (const IntTile& tile : tiles) {
-    over_row_runs<kRowsPairs>(rows, [&]<int kRows>(int row) HWY_ATTR {
-      product_pairs<kRows>(tile, x, first + row, k, count, out + row * out_stride, out_stride, add);
-    });
-    for (int row = 0; row < rows; ++row) {
-      add_outliers(tile, x, first + row, k, out + row * out_stride);
+  for (const IntTile& whole : tiles) {
+    for (int64_t begin = 0; begin < count; begin += kIntChunk) {
+      const int64_t values = std::min(count - begin, kIntChunk);
+      const int64_t header = begin / whole.group * kTileColumns;
+      IntTile tile = whole;
+      tile.q = static_cast<const int16_t*>(whole.q) + begin * kTileColumns;
+      tile.scales += header;
+      if (tile.mins != nullptr) tile.mins += header;
+      over_row_runs<kRowsPairs>(rows, [&]<int kRows>(int row) HWY_ATTR {
+        product_pairs<kRows>(tile, x, first + row, k + begin, values, out + row * out_stride,
+                             out_stride, add || begin > 0);
+      });
+      for (int row = 0; row < rows; ++row) {
+        add_outliers(tile, x, first + row, k + begin, out + row * out_stride);
+      }
     }
     out += kTileColumns;
   }

@@ -274,30 +274,12 @@ struct Bf16Weights {
   static HWY_INLINE Part load(const uint8_t* at) { return load_bf16(at); }
 };
 
-template <typename Weights>
-HWY_INLINE void widen(const uint8_t* from, int64_t ahead, int64_t values, float* out) {
-  for (int64_t i = 0; i < values; i += 2 * kTileColumns) {
-    prefetch(from + ahead + 2 * i);
-    for (int64_t j = i; j < std::min(values, i + 2 * kTileColumns); j += kPartLanes) {
-      part_store(Weights::load(from + 2 * j), out + j);
-    }
-  }
-}
-
-inline F32Tile unpack_f32(const PackedTile& tile, int64_t k, int64_t count, bool in_place,
-                          float* scratch) {
+inline F32Tile unpack_f32(const PackedTile& tile, int64_t k, int64_t count, float* scratch) {
   const PackFormat& format = tile.format;
-  if (format.quantized()) {
-    unpack_quantized_f32(tile, k, count, scratch);
-    return {scratch, DType::kF32, 0};
+  if (!format.quantized()) {
+    return {tile.data + k * kTileColumns * format.value_bytes, format.dtype, tile.ahead};
   }
-  const uint8_t* from = tile.data + k * kTileColumns * format.value_bytes;
-  if (in_place || format.dtype == DType::kF32) return {from, format.dtype, tile.ahead};
-  if (format.dtype == DType::kF16) {
-    widen<F16Weights>(from, tile.ahead, count * kTileColumns, scratch);
-  } else {
-    widen<Bf16Weights>(from, tile.ahead, count * kTileColumns, scratch);
-  }
+  unpack_quantized_f32(tile, k, count, scratch);
   return {scratch, DType::kF32, 0};
 }
 
