@@ -165,11 +165,14 @@ class Drawer {
  public:
   struct Pair {
     SampleId id;
+    size_t question;
     double weight, largest;  // as QuestionDraws gives them
   };
 
   Drawer(const Task& task, uint64_t seed, const GateOptions& options)
-      : task_(task), test_(options), questions_(task.items.size(), task.num_samples) {
+      : task_(task),
+        test_(options),
+        questions_(task.items.size(), task.num_samples, options.max_drop) {
     key_ = stream_key(seed, task.suite.name, "gate");
   }
 
@@ -189,6 +192,7 @@ class Drawer {
       ++drawn_;
       const int sample = task_.first_sample + task_.num_samples - drawn->left;
       pairs.push_back({{task_.suite.name, task_.items[drawn->question].id, sample},
+                       drawn->question,
                        drawn->weight,
                        drawn->largest});
     }
@@ -196,7 +200,7 @@ class Drawer {
   }
 
   Status add(const std::vector<Pair>& pairs, RunStore& base, RunStore& other) {
-    for (const auto& [id, weight, largest] : pairs) {
+    for (const auto& [id, question, weight, largest] : pairs) {
       if (test_.verdict() != GateVerdict::kUndecided) break;
       ASSAY_TRY(const auto before, base.find(id));
       ASSAY_TRY(const auto after, other.find(id));
@@ -213,6 +217,7 @@ class Drawer {
       squares_ += right_before == right_after ? 0 : weight * weight;
       row_.right_to_wrong += right_before > right_after;
       row_.wrong_to_right += right_before < right_after;
+      questions_.saw(question, right_before != right_after);
       test_.add(weight * (right_after - right_before), largest);
     }
     if (out_of_samples_) exhausted_ = true;
@@ -274,7 +279,8 @@ void announce(const GateOptions& options, size_t suites, int64_t max_pairs) {
   for (const double flips : {0.02, 0.1, 0.3}) {
     const auto pairs = [&](double drop) { return expected_pairs(options, flips, drop, max_pairs); };
     spdlog::info(
-        "pairs expected where {:g} % of samples change: {:.0f} without a drop, {:.0f} with one of "
+        "pairs expected where {:g} % of all questions' samples change: {:.0f} without a drop, "
+        "{:.0f} with one of "
         "{:g} points, {:.0f} with {:g}",
         100 * flips, pairs(0), pairs(options.max_drop), 100 * options.max_drop,
         pairs(5 * options.max_drop), 500 * options.max_drop);

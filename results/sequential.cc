@@ -15,6 +15,9 @@ constexpr double kLargestBet = 0.9;
 // What is taken to have been seen before the first pair: so many of this variance.
 constexpr double kPriorPairs = 20, kPriorVariance = 0.1;
 
+// The bet that grows fastest for a mean of `drop` and this variance.
+double best_bet(double drop, double variance) { return drop / (variance + drop * drop); }
+
 // log Σ weight · exp(log)
 double mixture_log(const std::array<double, 3>& logs) {
   const double largest = *std::max_element(logs.begin(), logs.end());
@@ -25,16 +28,60 @@ double mixture_log(const std::array<double, 3>& logs) {
 
 }  // namespace
 
+void QuestionDraws::saw(size_t question, bool changed) {
+  ++drawn_[question];
+  changed_[question] += changed;
+  favour_.clear();
+}
+
+void QuestionDraws::set_favour() {
+  // A question is taken to have had so many pairs more, changed as often as all are.
+  constexpr double kPriorPairs = 2;
+  const auto questions = static_cast<double>(left_.size());
+  const double share = (std::accumulate(changed_.begin(), changed_.end(), 0) + 1) /
+                       (std::accumulate(drawn_.begin(), drawn_.end(), 0) + 2.0);
+  std::vector<double> changes, roots;
+  double mean = 0;
+  for (size_t q = 0; q < left_.size(); ++q) {
+    changes.push_back((changed_[q] + kPriorPairs * share) / (drawn_[q] + kPriorPairs));
+    roots.push_back(std::sqrt(changes.back()));
+    mean += roots.back() / questions;
+  }
+  // The part of the chance that is the same for all: the one with which a bet grows fastest.
+  double fastest = 0;
+  for (const double same : {1.0, 0.7, 0.5, 0.35, 0.25}) {
+    std::vector<double> favour;
+    double variance = 0;
+    for (size_t q = 0; q < roots.size(); ++q) {
+      favour.push_back(same + (1 - same) * roots[q] / mean);
+      variance += changes[q] / favour.back() / questions;
+    }
+    const double least = *std::min_element(favour.begin(), favour.end());
+    const double bet = std::min(kLargestBet * least, best_bet(max_drop_, variance));
+    const double growth = bet * max_drop_ - bet * bet * variance / 2;
+    if (growth <= fastest && !favour_.empty()) continue;
+    fastest = growth;
+    favour_ = std::move(favour);
+  }
+}
+
 std::optional<QuestionDraws::Draw> QuestionDraws::next(double uniform) {
-  const int fewest = left_.empty() ? 0 : *std::min_element(left_.begin(), left_.end());
-  if (fewest <= 0) return {};
-  const int64_t all = std::accumulate(left_.begin(), left_.end(), int64_t{0});
-  int64_t rest = static_cast<int64_t>(uniform * static_cast<double>(all));
+  if (left_.empty() || *std::min_element(left_.begin(), left_.end()) <= 0) return {};
+  if (favour_.empty()) set_favour();
+  double all = 0, rarest = HUGE_VAL;
+  for (size_t q = 0; q < left_.size(); ++q) {
+    all += left_[q] * favour_[q];
+    rarest = std::min(rarest, left_[q] * favour_[q]);
+  }
+  double rest = uniform * all;
   size_t question = 0;
-  while (question + 1 < left_.size() && rest >= left_[question]) rest -= left_[question++];
-  const double mean = static_cast<double>(all) / static_cast<double>(left_.size());
+  while (question + 1 < left_.size() && rest >= left_[question] * favour_[question]) {
+    rest -= left_[question] * favour_[question];
+    ++question;
+  }
+  const double mean = all / static_cast<double>(left_.size());
   const int left = left_[question]--;
-  return Draw{question, left, mean / left, mean / fewest};
+  return Draw{question, left, mean / (left * favour_[question]), mean / rarest};
 }
 
 double SequentialTest::variance() const {
@@ -46,8 +93,7 @@ void SequentialTest::add(double d, double largest) {
   const double seen = variance();
   for (size_t i = 0; i < alarm_logs_.size(); ++i) {
     const double drop = std::min(1.0, kMultiples[i] * options_.max_drop);
-    // The bet that grows fastest for a mean of `drop` and this variance.
-    const double bet = std::min(kLargestBet / largest, drop / (seen + drop * drop));
+    const double bet = std::min(kLargestBet / largest, best_bet(drop, seen));
     alarm_logs_[i] += std::log1p(-bet * d);
     pass_logs_[i] += std::log1p(bet * (d + options_.max_drop));
   }

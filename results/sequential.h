@@ -30,10 +30,14 @@ struct GateOptions {
 enum class GateVerdict { kPass, kRegression, kUndecided };
 
 // Which question is drawn next: each with a chance in proportion to the samples that it has left,
-// so that none runs out long before the others.
+// so that none runs out long before the others, and the larger, the more its samples were seen to
+// change: by the root of their share, which gives the least variance (Neyman 1934). A part of the
+// chance is the same for all, so that a change where there was none is seen too, and because bets
+// are held down by the weight of the rarest question: as large a part as lets them grow fastest.
 class QuestionDraws {
  public:
-  QuestionDraws(size_t questions, int samples) : left_(questions, samples) {}
+  QuestionDraws(size_t questions, int samples, double max_drop)
+      : max_drop_(max_drop), left_(questions, samples), drawn_(questions), changed_(questions) {}
 
   struct Draw {
     size_t question;
@@ -43,9 +47,15 @@ class QuestionDraws {
   // Nothing once a question has no sample left: the others do not stand for it. `uniform`: in
   // [0, 1).
   std::optional<Draw> next(double uniform);
+  // A pair of this question was looked at. Draws that were made before stay as they were.
+  void saw(size_t question, bool changed);
 
  private:
-  std::vector<int> left_;
+  void set_favour();
+
+  double max_drop_;
+  std::vector<int> left_, drawn_, changed_;
+  std::vector<double> favour_;  // chance beside the samples left; empty: to be found anew
 };
 
 class SequentialTest {
