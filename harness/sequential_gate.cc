@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <set>
 #include <type_traits>
 
@@ -160,6 +161,36 @@ Result<Side> open_side(const SequentialGateOptions& options, const std::string& 
   return Side{std::move(run_options), std::move(run), std::move(store)};
 }
 
+// Samples of a finished run by suite and question: judged ones, and right ones of these.
+using Known = std::map<std::pair<std::string, std::string>, std::pair<int, int>>;
+
+Result<Known> known_of_run(const std::string& folder) {
+  ASSAY_TRY(RunStore store, RunStore::open(folder, RunStore::Mode::kRead));
+  Known known;
+  const auto visit = [&](const SampleRecord& sample, int) -> Status {
+    if (sample.verdict.correctness == Correctness::kUnscored) return {};
+    auto& [judged, right] = known[{sample.completion.id.suite, sample.completion.id.item_id}];
+    ++judged;
+    right += sample.verdict.correctness == Correctness::kCorrect;
+    return {};
+  };
+  ASSAY_TRY_STATUS(store.for_each_verdict(visit));
+  return known;
+}
+
+// Of each question of the task; nothing if there is no run. What the run does not say is taken to
+// change like a question that is solved half the time.
+std::vector<double> shares_right(const Known& known, const Task& task) {
+  std::vector<double> shares;
+  for (size_t i = 0; i < task.items.size() && !known.empty(); ++i) {
+    const auto found = known.find({task.suite.name, task.items[i].id});
+    shares.push_back(found == known.end() ? 0.5
+                                          : static_cast<double>(found->second.second) /
+                                                static_cast<double>(found->second.first));
+  }
+  return shares;
+}
+
 // One suite's draws and what they say.
 class Drawer {
  public:
@@ -169,10 +200,11 @@ class Drawer {
     double weight, largest;  // as QuestionDraws gives them
   };
 
-  Drawer(const Task& task, uint64_t seed, const GateOptions& options)
+  Drawer(const Task& task, uint64_t seed, const GateOptions& options, const Known& known)
       : task_(task),
         test_(options),
-        questions_(task.items.size(), task.num_samples, options.max_drop) {
+        questions_(task.items.size(), task.num_samples, options.max_drop,
+                   shares_right(known, task)) {
     key_ = stream_key(seed, task.suite.name, "gate");
   }
 
@@ -290,9 +322,12 @@ void announce(const GateOptions& options, size_t suites, int64_t max_pairs) {
 }  // namespace
 
 Result<std::optional<GateResult>> run_sequential_gate(SequentialGateOptions options) {
+  Known known;
   for (const std::string& name : {options.base, options.other}) {
     if (!is_replay(name)) continue;
-    ASSAY_TRY(const OrderedJson identity, identity_of_run(name.substr(kReplay.size())));
+    const std::string folder = name.substr(kReplay.size());
+    ASSAY_TRY(const OrderedJson identity, identity_of_run(folder));
+    ASSAY_TRY(known, known_of_run(folder));
     options.run = options_of_run(identity, options.run);
   }
   // Questions are drawn at random, so some need more samples than others.
@@ -311,7 +346,7 @@ Result<std::optional<GateResult>> run_sequential_gate(SequentialGateOptions opti
   announce(each, base.run.tasks.size(), options.max_pairs);
   if (replays) spdlog::info("one side's samples are there: a pair costs one new sample");
   std::vector<Drawer> drawers;
-  for (const Task& task : base.run.tasks) drawers.emplace_back(task, options.run.seed, each);
+  for (const Task& task : base.run.tasks) drawers.emplace_back(task, options.run.seed, each, known);
   install_stop_handler();
   int64_t round_size = kFirstRound;
   for (int round = 1;; ++round) {

@@ -28,6 +28,26 @@ double mixture_log(const std::array<double, 3>& logs) {
 
 }  // namespace
 
+QuestionDraws::QuestionDraws(size_t questions, int samples, double max_drop,
+                             const std::vector<double>& base)
+    : samples_(samples),
+      max_drop_(max_drop),
+      left_(questions, samples),
+      drawn_(questions),
+      changed_(questions),
+      expected_(questions, 1.0),
+      knows_base_(!base.empty()) {
+  // A question that was always solved may be lost all the same.
+  constexpr double kLeast = 0.01;
+  double mean = 0;
+  for (const double right : base) {
+    mean += (right * (1 - right) + kLeast) / static_cast<double>(questions);
+  }
+  for (size_t q = 0; q < base.size(); ++q) {
+    expected_[q] = (base[q] * (1 - base[q]) + kLeast) / mean;
+  }
+}
+
 void QuestionDraws::saw(size_t question, bool changed) {
   ++drawn_[question];
   changed_[question] += changed;
@@ -35,21 +55,26 @@ void QuestionDraws::saw(size_t question, bool changed) {
 }
 
 void QuestionDraws::set_favour() {
-  // A question is taken to have had so many pairs more, changed as often as all are.
-  constexpr double kPriorPairs = 2;
+  // A question is taken to have had so many pairs more, changed as often as is expected.
+  const double prior_pairs = knows_base_ ? 8 : 2;
   const auto questions = static_cast<double>(left_.size());
   const double share = (std::accumulate(changed_.begin(), changed_.end(), 0) + 1) /
                        (std::accumulate(drawn_.begin(), drawn_.end(), 0) + 2.0);
   std::vector<double> changes, roots;
   double mean = 0;
   for (size_t q = 0; q < left_.size(); ++q) {
-    changes.push_back((changed_[q] + kPriorPairs * share) / (drawn_[q] + kPriorPairs));
+    changes.push_back((changed_[q] + prior_pairs * share * expected_[q]) /
+                      (drawn_[q] + prior_pairs));
     roots.push_back(std::sqrt(changes.back()));
     mean += roots.back() / questions;
   }
-  // The part of the chance that is the same for all: the one with which a bet grows fastest.
+  // The part of the chance that is the same for all: the one with which a bet grows fastest; more
+  // the less samples are left, because a favoured question that runs out ends the test.
+  const double used =
+      1 - *std::min_element(left_.begin(), left_.end()) / static_cast<double>(samples_);
   double fastest = 0;
-  for (const double same : {1.0, 0.7, 0.5, 0.35, 0.25}) {
+  for (const double part : {1.0, 0.7, 0.5, 0.35, 0.25}) {
+    const double same = part + (1 - part) * used;
     std::vector<double> favour;
     double variance = 0;
     for (size_t q = 0; q < roots.size(); ++q) {

@@ -36,8 +36,10 @@ enum class GateVerdict { kPass, kRegression, kUndecided };
 // are held down by the weight of the rarest question: as large a part as lets them grow fastest.
 class QuestionDraws {
  public:
-  QuestionDraws(size_t questions, int samples, double max_drop)
-      : max_drop_(max_drop), left_(questions, samples), drawn_(questions), changed_(questions) {}
+  // `base`: the share of right answers of each question, where it is known beforehand: those in
+  // between are the ones that are expected to change. Empty: all alike.
+  QuestionDraws(size_t questions, int samples, double max_drop,
+                const std::vector<double>& base = {});
 
   struct Draw {
     size_t question;
@@ -53,8 +55,11 @@ class QuestionDraws {
  private:
   void set_favour();
 
+  int samples_;
   double max_drop_;
   std::vector<int> left_, drawn_, changed_;
+  std::vector<double> expected_;  // beside the share that changes of all
+  bool knows_base_;
   std::vector<double> favour_;  // chance beside the samples left; empty: to be found anew
 };
 

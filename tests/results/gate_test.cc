@@ -99,10 +99,18 @@ TEST(SequentialGate, KeepsItsErrorRatesWhenItDrawsWhatIsLeftOfFewSamples) {
   EXPECT_NEAR(weights / pairs, 1, 0.01);
 }
 
+// Whether the questions that change are those that the base solves at times; or, misleading, those
+// that it always solves.
+enum class Base { kUnknown, kKnown, kMisleading };
+
 // Of 100 questions only the first `changing` change, in `flips` of all samples; as the gate draws,
 // in rounds.
 Rates simulate_questions(const GateOptions& options, int changing, double flips, double drop,
-                         int runs, int samples = 4096) {
+                         int runs, int samples = 4096, Base known = Base::kUnknown) {
+  std::vector<double> base;
+  for (int q = 0; known != Base::kUnknown && q < 100; ++q) {
+    base.push_back((q < changing) == (known == Base::kKnown) ? 0.5 : 1);
+  }
   std::mt19937_64 random(7);
   std::uniform_real_distribution<double> uniform(0, 1);
   const double worse = (flips + drop) / 2 * 100 / changing;
@@ -110,7 +118,7 @@ Rates simulate_questions(const GateOptions& options, int changing, double flips,
   Rates rates;
   for (int run = 0; run < runs; ++run) {
     SequentialTest test(options);
-    QuestionDraws draws(100, samples, options.max_drop);
+    QuestionDraws draws(100, samples, options.max_drop, base);
     for (int size = 256; test.verdict() == GateVerdict::kUndecided; size += size / 2) {
       std::vector<QuestionDraws::Draw> round;
       while (static_cast<int>(round.size()) < size) {
@@ -138,10 +146,40 @@ Rates simulate_questions(const GateOptions& options, int changing, double flips,
 TEST(SequentialGate, DecidesOfAFinishedRunsSamplesAsOftenAsBefore) {
   const int runs = testing::kOptimized ? 1000 : 20;
   const double room = testing::kOptimized ? 1 : 7;
-  for (const int changing : {100, 50, 25, 10}) {
-    const Rates none = simulate_questions(GateOptions(), changing, 0.08, 0, runs, 64);
-    EXPECT_GE(none.passes, 0.72 - 0.03 * room) << changing;
-    EXPECT_LE(none.alarms, 0.01 + 0.0095 * room) << changing;
+  for (const Base base : {Base::kUnknown, Base::kKnown}) {
+    for (const int changing : {100, 50, 25, 10}) {
+      const Rates none = simulate_questions(GateOptions(), changing, 0.08, 0, runs, 64, base);
+      std::printf("%d of 100 questions change: %.1f %% pass after %.0f pairs\n", changing,
+                  100 * none.passes, none.pairs);
+      EXPECT_GE(none.passes, 0.74 - 0.03 * room) << changing;
+      EXPECT_LE(none.alarms, 0.01 + 0.0095 * room) << changing;
+    }
+  }
+}
+
+TEST(SequentialGate, DrawsFewestPairsWhereTheBasesScoresSayWhatMayChange) {
+  const int runs = testing::kOptimized ? 1000 : 20;
+  const double room = testing::kOptimized ? 1 : 5;
+  const GateOptions options;
+  const double fixed = fixed_pairs(options, 0.08);
+  for (const auto& [base, name] :
+       {std::pair(Base::kKnown, "expected"), std::pair(Base::kMisleading, "others")}) {
+    for (const int changing : {50, 25, 10}) {
+      const auto run = [&](double drop) {
+        return simulate_questions(options, changing, 0.08, drop, runs, 4096, base);
+      };
+      const Rates none = run(0), one = run(0.01), five = run(0.05);
+      std::printf(
+          "%d of 100 questions change, %s: %.2f %% and %.1f %% alarms; pairs %.0f, %.0f, %.0f: "
+          "%.1f, %.1f, %.1f\n",
+          changing, name, 100 * none.alarms, 100 * one.alarms, none.pairs, one.pairs, five.pairs,
+          fixed / none.pairs, fixed / one.pairs, fixed / five.pairs);
+      EXPECT_LE(none.alarms, 0.01 + 0.0095 * room) << changing;
+      EXPECT_GE(one.alarms, 0.9 - 0.028 * room) << changing;
+      EXPECT_GE(five.alarms, 0.99) << changing;
+      if (base == Base::kMisleading || changing == 50) continue;
+      EXPECT_GT(fixed / none.pairs, 5) << changing;
+    }
   }
 }
 
