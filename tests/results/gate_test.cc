@@ -159,7 +159,7 @@ TEST(SequentialGate, DecidesOfAFinishedRunsSamplesAsOftenAsBefore) {
 
 TEST(SequentialGate, DrawsFewestPairsWhereTheBasesScoresSayWhatMayChange) {
   const int runs = testing::kOptimized ? 1000 : 20;
-  const double room = testing::kOptimized ? 1 : 5;
+  const double room = testing::kOptimized ? 1 : 7;
   const GateOptions options;
   const double fixed = fixed_pairs(options, 0.08);
   for (const auto& [base, name] :
@@ -177,7 +177,7 @@ TEST(SequentialGate, DrawsFewestPairsWhereTheBasesScoresSayWhatMayChange) {
       EXPECT_LE(none.alarms, 0.01 + 0.0095 * room) << changing;
       EXPECT_GE(one.alarms, 0.9 - 0.028 * room) << changing;
       EXPECT_GE(five.alarms, 0.99) << changing;
-      if (base == Base::kMisleading || changing == 50) continue;
+      if (!testing::kOptimized || base == Base::kMisleading || changing == 50) continue;
       EXPECT_GT(fixed / none.pairs, 5) << changing;
     }
   }
@@ -185,7 +185,7 @@ TEST(SequentialGate, DrawsFewestPairsWhereTheBasesScoresSayWhatMayChange) {
 
 TEST(SequentialGate, DrawsMostWhereSamplesChange) {
   const int runs = testing::kOptimized ? 1000 : 20;
-  const double room = testing::kOptimized ? 1 : 5;  // standard errors are 1 / √runs
+  const double room = testing::kOptimized ? 1 : 7;  // standard errors are 1 / √runs
   const GateOptions options;
   const double fixed = fixed_pairs(options, 0.08);
   for (const int changing : {100, 50, 25, 10}) {
@@ -200,6 +200,7 @@ TEST(SequentialGate, DrawsMostWhereSamplesChange) {
         fixed / none.pairs, fixed / one.pairs, fixed / five.pairs);
     EXPECT_LE(none.alarms, 0.01 + 0.0095 * room) << changing;
     EXPECT_GE(one.alarms, 0.9 - 0.028 * room) << changing;
+    if (!testing::kOptimized) continue;  // means of 20 runs say little
     EXPECT_GT(fixed / none.pairs, changing > 50   ? 2
                                   : changing > 25 ? 2.8
                                   : changing > 10 ? 3.8
