@@ -14,7 +14,7 @@ struct SequentialGateOptions {
   // Models, as RunOptions names them. One of them may be "replay:RUN": its samples are there, the
   // other's are drawn as that run's were.
   std::string base, other;
-  RunOptions run;           // how they are sampled; output_dir: where the samples are kept
+  RunOptions run;  // how they are sampled; output_dir: where the samples are kept
   GateOptions gate;
   int64_t max_pairs = 100'000;  // of a suite, then undecided
 };

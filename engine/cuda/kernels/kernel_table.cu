@@ -264,23 +264,12 @@ void launch_log_softmax(CudaStream stream, float* x, int rows, int vocab_size, f
 }  // namespace
 
 const CudaKernels& kernel_table() {
-  static constexpr CudaKernels kTable = {launch_take_drawn,
-                                         launch_embed,
-                                         launch_rms_norm,
-                                         launch_split_activations,
-                                         launch_split_halves,
-                                         launch_scale_rows,
-                                         launch_linear,
-                                         launch_sum_parts,
-                                         launch_swiglu,
-                                         launch_add_rms_norm,
-                                         launch_rope_and_store,
-                                         launch_gather,
-                                         launch_attention,
-                                         launch_sample,
-                                         launch_token_logprobs,
-                                         launch_compare_logits,
-                                         launch_log_softmax};
+  static constexpr CudaKernels kTable = {
+      launch_take_drawn,   launch_embed,        launch_rms_norm,       launch_split_activations,
+      launch_split_halves, launch_scale_rows,   launch_linear,         launch_sum_parts,
+      launch_swiglu,       launch_add_rms_norm, launch_rope_and_store, launch_gather,
+      launch_attention,    launch_sample,       launch_token_logprobs, launch_compare_logits,
+      launch_log_softmax};
   return kTable;
 }
 
