@@ -37,7 +37,9 @@ enum class GateVerdict { kPass, kRegression, kUndecided };
 class QuestionDraws {
  public:
   // `base`: the share of right answers of each question, where it is known beforehand: those in
-  // between are the ones that are expected to change. Empty: all alike.
+  // between are the ones that are expected to change. Empty: all alike. Where it is the share of
+  // the very samples that are drawn, a chance is no longer set by what came before alone: that the
+  // error rates hold then is simulated, not proved.
   QuestionDraws(size_t questions, int samples, double max_drop,
                 const std::vector<double>& base = {});
 

@@ -157,6 +157,49 @@ TEST(SequentialGate, DecidesOfAFinishedRunsSamplesAsOftenAsBefore) {
   }
 }
 
+// What is expected of a question comes from the very samples that its pairs are made of.
+TEST(SequentialGate, KeepsItsErrorRatesWhereTheBasesOwnSamplesSayWhatMayChange) {
+  const int runs = testing::kOptimized ? 2000 : 100;
+  const double room = testing::kOptimized ? 1 : 4.5;
+  for (const int samples : {64, 8}) {
+    const GateOptions options{samples == 64 ? 0.02 : 0.1, 0.05, 0.9};
+    std::mt19937_64 random(11);
+    std::uniform_real_distribution<double> uniform(0, 1);
+    double alarms = 0, passes = 0;
+    for (int run = 0; run < 2 * runs; ++run) {
+      const double drop = run < runs ? 0 : options.max_drop;
+      std::vector<double> right(100), base(100);
+      std::vector<std::vector<bool>> outcomes(100);
+      for (size_t q = 0; q < 100; ++q) {
+        right[q] = 1 - 0.8 * std::pow(uniform(random), 3);  // most are nearly always solved
+        for (int i = 0; i < samples; ++i) {
+          outcomes[q].push_back(uniform(random) < right[q]);
+          base[q] += outcomes[q].back() / static_cast<double>(samples);
+        }
+      }
+      SequentialTest test(options);
+      QuestionDraws draws(100, samples, options.max_drop, base);
+      while (test.verdict() == GateVerdict::kUndecided) {
+        const auto draw = draws.next(uniform(random));
+        if (!draw) break;
+        const bool before = outcomes[draw->question][static_cast<size_t>(samples - draw->left)];
+        bool after = before;
+        if (uniform(random) < 0.4) after = uniform(random) < right[draw->question];
+        if (after && uniform(random) < drop / right[draw->question]) after = false;
+        draws.saw(draw->question, before != after);
+        test.add(draw->weight * (int{after} - int{before}), draw->largest);
+      }
+      (drop > 0 ? passes : alarms) +=
+          test.verdict() == (drop > 0 ? GateVerdict::kPass : GateVerdict::kRegression) ? 1.0 / runs
+                                                                                       : 0;
+    }
+    std::printf("%d samples: %.1f %% false alarms, %.1f %% false passes\n", samples, 100 * alarms,
+                100 * passes);
+    EXPECT_LE(alarms, 0.05 + 0.0146 * room) << samples;  // three standard errors
+    EXPECT_LE(passes, 0.1 + 0.0201 * room) << samples;
+  }
+}
+
 TEST(SequentialGate, DrawsFewestPairsWhereTheBasesScoresSayWhatMayChange) {
   const int runs = testing::kOptimized ? 1000 : 20;
   const double room = testing::kOptimized ? 1 : 7;
