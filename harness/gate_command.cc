@@ -7,6 +7,7 @@
 #include "harness/base/hash.h"
 #include "harness/base/text.h"
 #include "harness/commands.h"
+#include "harness/model.h"
 #include "harness/run_flags.h"
 #include "harness/sequential_gate.h"
 #include "results/compare.h"
@@ -51,9 +52,11 @@ Result<std::optional<GateResult>> gate(GateArguments& arguments) {
   }
   bool any_run = false;
   for (std::string* name : {&options.base, &options.other}) {
-    if (!is_run(*name)) continue;
-    any_run = true;
-    *name = "replay:" + *name;
+    if (is_run(*name)) {
+      any_run = true;
+      *name = "replay:" + *name;
+    }
+    ASSAY_TRY_STATUS(model_is_there(name == &options.base ? "BASE" : "NEW", *name));
   }
   if (options.run.tasks.empty() && !any_run) {
     return Error{"--tasks: name the suites that the two models are sampled on"};

@@ -202,8 +202,7 @@ Status model_is_there(const std::string& flag, const std::string& name) {
   if (is_directory(path) || file_exists(path)) return {};
   return Error{
       fmt::format("{} {}: there is no such file or folder; name a model folder, a .gguf file, a "
-                  "server's URL or "
-                  "builtin",
+                  "server's URL or builtin",
                   flag, name)};
 }
 

@@ -376,7 +376,12 @@ TEST(GateCommand, PassesASoundChangeAndCatchesABrokenOne) {
                                           "-o " +
                                           (folder / "small"));
   EXPECT_EQ(small.exit_code, 3) << small.out;
-  EXPECT_EQ(testing::run_program("gate builtin " + q8).exit_code, 2);
+  const auto without_tasks = testing::run_program("gate builtin " + q8);
+  EXPECT_EQ(without_tasks.exit_code, 2);
+  EXPECT_THAT(without_tasks.err, HasSubstr("--tasks: name the suites"));
+  const auto nowhere = testing::run_program("gate builtin " + (folder / "nowhere"));
+  EXPECT_EQ(nowhere.exit_code, 2);
+  EXPECT_THAT(nowhere.err, HasSubstr("nowhere: there is no such file or folder"));
 }
 
 TEST(GateCommand, OfAFinishedRunSamplesOnlyTheOtherModelAsTheRunWasSampled) {
