@@ -163,7 +163,8 @@ class Ops {
     body();
   }
   // out[r] = table.row(tokens[r]);  out [rows, columns]; `table` is the file's, in host memory, and
-  // `packed` what pack() made of it, or null where the device does not need that.
+  // `packed` what pack() made of it, or null, unless the device packs_embedding(): it cannot read
+  // the file's then.
   virtual void embed(const Weight& table, const PackedWeight* packed, float* out) = 0;
   virtual bool packs_embedding() const = 0;
   // out[i] = x[wanted[i]];  x, out [.., width]

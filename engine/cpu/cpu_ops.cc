@@ -74,13 +74,18 @@ class CpuOps : public Ops {
 
   bool packs_embedding() const override { return false; }  // it is read a row at a time
 
-  void embed(const Weight& table, const PackedWeight*, float* out) override {
-    for (size_t r = 0; r < rows_.size(); ++r) {
+  void embed(const Weight& table, const PackedWeight* packed, float* out) override {
+    const int64_t columns = table.columns;
+    // A packed row is unpacked with the fifteen that stand beside it.
+    const int64_t values = packed != nullptr ? columns * kTileColumns : columns;
+    over_rows(static_cast<int64_t>(rows_.size()), values, [=, this, &table](int64_t r) {
       int32_t token = rows_[r].token;
       if (token < 0) token = std::max(0, drawn_.at(static_cast<size_t>(-1 - token)).token);
       CHECK(token < table.rows);
-      dequantize(table.dtype, table.row(token), table.columns, out + r * table.columns);
-    }
+      float* row = out + r * columns;
+      if (packed == nullptr) return dequantize(table.dtype, table.row(token), columns, row);
+      static_cast<const CpuWeight*>(packed)->unpack_row(kernels_, token, row);
+    });
   }
 
   void gather(const float* x, int width, float* out) override {

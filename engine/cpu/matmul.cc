@@ -79,6 +79,20 @@ CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
   });
 }
 
+void CpuWeight::unpack_row(const CpuKernels& kernels, int64_t row, float* out) const {
+  alignas(64) thread_local float scratch[kMostF32Chunk * kTileColumns];
+  const PackedTile packed{format_, tile(row / kTileColumns), columns_, 0};
+  for (int64_t k = 0; k < columns_; k += kMostF32Chunk) {
+    const int64_t values = std::min(kMostF32Chunk, columns_ - k);
+    const F32Tile unpacked = kernels.unpack_f32(packed, k, values, scratch);
+    const int bytes = type_info(unpacked.dtype).bytes;
+    const auto* at = static_cast<const uint8_t*>(unpacked.w) + row % kTileColumns * bytes;
+    for (int64_t i = 0; i < values; ++i) {
+      dequantize(unpacked.dtype, at + i * kTileColumns * bytes, 1, out + k + i);
+    }
+  }
+}
+
 void Matmul::quantize(const float* x, int rows, int64_t columns) {
   const IntRows& to = int_rows_.shape(rows, columns, activations_ == Activations::kFixed16);
   const auto one = [=, this, &to](int64_t r) { kernels_.quantize_row(x + r * columns, r, to); };

@@ -43,6 +43,8 @@ class CpuWeight : public PackedWeight {
   const PackFormat& format() const { return format_; }
   int64_t tiles() const { return tiles_of(rows_); }
   const uint8_t* tile(int64_t index) const { return data_ + index * tile_bytes_; }
+  // out [columns]: the values of one row, exactly as their type defines them.
+  void unpack_row(const CpuKernels& kernels, int64_t row, float* out) const;
 
  private:
   static int64_t tiles_of(int64_t rows) { return (rows + kTileColumns - 1) / kTileColumns; }

@@ -24,10 +24,10 @@ void Transformer::load() {
   }
   output_norm_ = upload(weights_.output_norm);
   lm_head_ = ops_.pack(weights_.lm_head);
-  if (ops_.packs_embedding()) {
-    if (!shares_embedding()) own_embedding_ = ops_.pack(weights_.embedding);
-    embedding_ = own_embedding_ ? own_embedding_.get() : lm_head_.get();
+  if (!shares_embedding() && ops_.packs_embedding()) {
+    own_embedding_ = ops_.pack(weights_.embedding);
   }
+  embedding_ = shares_embedding() ? lm_head_.get() : own_embedding_.get();
   drop_pages();
 }
 
@@ -45,8 +45,9 @@ const float* Transformer::upload(const std::vector<float>& values) {
 size_t Transformer::packed_bytes() const {
   if (packed_bytes_ != 0) return packed_bytes_;  // a device may have to read all weights to say
   size_t bytes = ops_.packed_bytes(weights_.lm_head);
-  if (ops_.packs_embedding() && !shares_embedding()) {
-    bytes += ops_.packed_bytes(weights_.embedding);
+  if (!shares_embedding()) {
+    bytes += ops_.packs_embedding() ? ops_.packed_bytes(weights_.embedding)
+                                    : weights_.embedding.size_bytes();  // as much as is read of it
   }
   for (const LayerWeights& layer : weights_.layers) {
     for (const Weight* weight :

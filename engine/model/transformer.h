@@ -65,7 +65,7 @@ class Transformer {
   RopeTable rope_;
   std::vector<PackedLayer> layers_;
   Packed lm_head_;
-  Packed own_embedding_;  // unless it is the lm_head's, or not packed
+  Packed own_embedding_;  // unless it is the lm_head, or read from the file
   const PackedWeight* embedding_ = nullptr;
   const float* output_norm_ = nullptr;
   std::vector<Ops::Buffer> vectors_;  // norms and biases

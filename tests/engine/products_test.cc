@@ -180,16 +180,20 @@ TEST_P(ProductsTest, EmbeddingRowsAreWhatTheirTypeDefines) {
     std::byte* no_pages[] = {nullptr};
     const std::vector<BatchRow> rows = {{0, 0, no_pages}, {20, 0, no_pages}, {9, 0, no_pages}};
     const auto out = ops_->allocate(3 * static_cast<size_t>(columns));
-    const auto packed = ops_->packs_embedding() ? ops_->pack(table) : nullptr;
+    const auto packed = ops_->pack(table);
     ops_->begin({rows, {}, 1});
-    ops_->embed(table, packed.get(), out.get());
-    const auto result = from_device(out, 3 * static_cast<size_t>(columns));
-    std::vector<float> expected(static_cast<size_t>(columns));
-    for (int r = 0; r < 3; ++r) {
-      dequantize(type.dtype, table.row(rows[r].token), columns, expected.data());
-      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), result.begin() + r * columns))
-          << type.name;
-    }
+    const auto expect_rows = [&](const PackedWeight* from) {
+      ops_->embed(table, from, out.get());
+      const auto result = from_device(out, 3 * static_cast<size_t>(columns));
+      std::vector<float> expected(static_cast<size_t>(columns));
+      for (int r = 0; r < 3; ++r) {
+        dequantize(type.dtype, table.row(rows[r].token), columns, expected.data());
+        EXPECT_TRUE(std::equal(expected.begin(), expected.end(), result.begin() + r * columns))
+            << type.name << (from == nullptr ? ", not packed" : "");
+      }
+    };
+    expect_rows(packed.get());
+    if (!ops_->packs_embedding()) expect_rows(nullptr);
   }
 }
 
