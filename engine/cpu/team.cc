@@ -19,9 +19,12 @@ void relax() {
 // About 50 µs: longer than what lies between two sections of a step.
 constexpr int kSpins = 2000;
 
+constexpr uint64_t kOne = uint64_t{1} << 32, kEnd = kOne - 1;  // of a thread's range
+
 }  // namespace
 
-Team::Team(int threads) {
+Team::Team(int threads)
+    : left_(std::make_unique<Left[]>(static_cast<size_t>(std::max(1, threads)))) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
 }
 
@@ -37,7 +40,13 @@ void Team::run(int64_t count, Function function, const void* context, bool fixed
   context_ = context;
   count_ = count;
   fixed_ = fixed;
-  next_.store(0, std::memory_order_relaxed);
+  if (!fixed) {
+    for (int thread = 0; thread < threads(); ++thread) {
+      const int64_t first = count * thread / threads(), end = count * (thread + 1) / threads();
+      left_[thread].range.store(static_cast<uint64_t>(first << 32 | end),
+                                std::memory_order_relaxed);
+    }
+  }
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   section_.fetch_add(1);
   if (sleeping_.load() > 0) section_.notify_all();
@@ -54,24 +63,26 @@ void Team::run(int64_t count, Function function, const void* context, bool fixed
 
 void Team::work(int thread) noexcept {
   try {
-    if (!fixed_) return take_parts();
-    const int64_t end = count_ * (thread + 1) / threads();
-    for (int64_t i = count_ * thread / threads(); i < end; ++i) function_(context_, i);
+    if (fixed_) {
+      const int64_t end = count_ * (thread + 1) / threads();
+      for (int64_t i = count_ * thread / threads(); i < end; ++i) function_(context_, i);
+      return;
+    }
+    std::atomic<uint64_t>& own = left_[thread].range;
+    for (uint64_t seen = own.load(); seen >> 32 < (seen & kEnd); seen = own.load()) {
+      if (own.compare_exchange_weak(seen, seen + kOne)) function_(context_, seen >> 32);
+    }
+    for (int i = 1; i < threads(); ++i) take_last_of((thread + i) % threads());
   } catch (...) {
     const std::lock_guard lock(error_mutex_);
     error_ = std::current_exception();
   }
 }
 
-void Team::take_parts() {
-  int64_t first = next_.load(std::memory_order_relaxed);
-  while (first < count_) {
-    // Early parts are large, because neighbours are near each other in memory; late ones are small,
-    // so that a thread that was held up delays the others little.
-    const int64_t part = std::max<int64_t>(1, (count_ - first) / (int64_t{threads()} * 2));
-    if (!next_.compare_exchange_weak(first, first + part, std::memory_order_relaxed)) continue;
-    for (int64_t i = first; i < first + part; ++i) function_(context_, i);
-    first = next_.load(std::memory_order_relaxed);
+void Team::take_last_of(int thread) {
+  std::atomic<uint64_t>& other = left_[thread].range;
+  for (uint64_t seen = other.load(); seen >> 32 < (seen & kEnd); seen = other.load()) {
+    if (other.compare_exchange_weak(seen, seen - 1)) function_(context_, (seen & kEnd) - 1);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -23,8 +24,10 @@ class Team {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Runs body(i) for i in 0..count-1, in any order, on all threads; returns when all have run. What
-  // `body` throws (memory runs out) reaches the caller, once every thread has stopped.
+  // Runs body(i) for i in 0..count-1, in any order, on all threads; returns when all have run. A
+  // thread goes from neighbour to neighbour until it has no more of its own, and then takes the
+  // others' last ones. What `body` throws (memory runs out) reaches the caller, once every thread
+  // has stopped. `count` is below 2^32.
   template <typename Body>
   void for_each(int64_t count, const Body& body) {
     run_body(count, body, false);
@@ -53,7 +56,7 @@ class Team {
 
   void run(int64_t count, Function function, const void* context, bool fixed);
   void work(int thread) noexcept;
-  void take_parts();
+  void take_last_of(int thread);
   void worker_loop(int thread);
 
   // One section: written by the caller before `section_` is raised, read by workers after.
@@ -61,7 +64,11 @@ class Team {
   const void* context_ = nullptr;
   int64_t count_ = 0;
   bool fixed_ = false;
-  alignas(64) std::atomic<int64_t> next_{0};
+  // What a thread has left, unless fixed_: first << 32 | end.
+  struct alignas(64) Left {
+    std::atomic<uint64_t> range{0};
+  };
+  std::unique_ptr<Left[]> left_;
   alignas(64) std::atomic<uint32_t> section_{0};
   alignas(64) std::atomic<int> busy_{0};
   std::atomic<int> sleeping_{0};

@@ -32,6 +32,21 @@ TEST(Team, GivesAThreadTheSameRowsEachTime) {
   EXPECT_NE(owners.front(), owners.back());
 }
 
+TEST(Team, TakesWhatAThreadThatIsHeldUpHasLeft) {
+  for (const int64_t held_up : {0, 50}) {
+    Team team(2);
+    std::atomic<int> others{0};
+    team.for_each(100, [&](int64_t i) {
+      if (i != held_up) {
+        ++others;
+        return;
+      }
+      while (others < 99) std::this_thread::yield();
+    });
+    EXPECT_EQ(others, 99);
+  }
+}
+
 TEST(Team, WorksAgainAfterItsThreadsHaveGoneToSleep) {
   Team team(3);
   std::atomic<int> sum{0};
