@@ -64,7 +64,6 @@ struct IntTile {
   const float* scales;  // [k / group][16]
   const float* mins;    // [k / group][16], or null
   int group;            // 16 or 32
-  int64_t ahead;        // as in PackedTile, where q stands in the tile
 };
 
 // A tile where it is in memory.
@@ -72,9 +71,8 @@ struct PackedTile {
   const PackFormat& format;
   const uint8_t* data;
   int64_t columns;
-  // Bytes from here to what the same thread will read next, in the same place: with few rows a
-  // product is as fast as memory, and asks for it in time. Past the weight's end it is a hint that
-  // the processor drops.
+  // Bytes from here to what the same thread will most likely read next, in the same place, which is
+  // asked for in time. Past the weight's end it is a hint that the processor drops.
   int64_t ahead;
 };
 
@@ -82,7 +80,6 @@ struct PackedTile {
 struct F32Tile {
   const void* w;  // [k][16] of dtype
   DType dtype;    // F32, F16 or BF16
-  int64_t ahead;  // as in PackedTile, where w stands in the tile
   // Not null, if w is F16 or BF16: a product writes it there as F32 while it multiplies its first
   // kF32Rows rows, for those to come.
   float* wide = nullptr;
@@ -107,9 +104,6 @@ constexpr int kMaxTiles = 2;
 // Rows that an f32 product takes at once at most, and has at least if a tile has `wide`.
 constexpr int kF32Rows = 8;
 
-// With fewer rows than this a product waits for memory, and asks for what it will read itself.
-constexpr int kFewRows = 4;
-
 struct CpuKernels {
   const char* isa;  // "avx512_vnni", "avx512", "avx2", "portable"
   int tiles;        // that products like to take together
@@ -123,17 +117,18 @@ struct CpuKernels {
 
   // out[r][c] (+)= Σ_k x[r][k] · w[k][c] for the 16 columns c of each tile; column c of tile t is
   // out[r][16 t + c]. With `add`, the sum is added to what is there. At most kMaxTiles tiles, of
-  // one type.
+  // one type. Meanwhile it asks for `next`, which may be anywhere, bit by bit.
   void (*product_f32)(std::span<const F32Tile> tiles, const float* x, int64_t x_stride, int rows,
-                      int64_t count, float* out, int64_t out_stride, bool add);
+                      int64_t count, float* out, int64_t out_stride, bool add,
+                      std::span<const uint8_t> next);
   // The tiles hold values k..k+count of one matrix, of x the same are taken:
   // out[r][c] (+)= Σ_g [scale_x · scale_w · Σ_{k in g} a · q − min_w · sum_x] + Σ outlier · scale_w
   // · q; the inner sums are exact. In order of chunks, and in a chunk of groups g, then of
-  // outliers. Rows are first..first + rows of x, the first one's outputs stand at `out`. With
-  // `add`, the sum goes on from what is there. k is a multiple of kIntChunk, count at most
-  // kMostIntValues; at most kMaxTiles tiles.
-  void (*product_int)(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
-                      int64_t k, int64_t count, float* out, int64_t out_stride, bool add);
+  // outliers. With `add`, the sum goes on from what is there. k is a multiple of kIntChunk, count
+  // at most kMostIntValues; at most kMaxTiles tiles. It asks for `next` as product_f32 does.
+  void (*product_int)(std::span<const IntTile> tiles, const IntRows& x, int rows, int64_t k,
+                      int64_t count, float* out, int64_t out_stride, bool add,
+                      std::span<const uint8_t> next);
   // Writes row `row` of `rows`. A value that is not finite makes its 32 values' scale not a number.
   void (*quantize_row)(const float* x, int64_t row, const IntRows& rows);
 

@@ -25,27 +25,14 @@ int64_t f32_chunk(const PackFormat& format, int64_t columns) {
 
 static_assert(kIntChunk % DecodedBlock::kMaxValues == 0);
 
-// Calls body(row, count) for blocks of rows; meanwhile asks for a part of what comes next, bit by
-// bit, so that the first rows there do not wait for memory. Unless the product itself reads the few
-// rows' weights there, and asks for them: `asks`. Unpacking asks, too, but faster than memory
-// answers.
-template <typename Body>
-void over_row_blocks(std::span<const PackedTile> tiles, int64_t k, int64_t values, int rows,
-                     bool asks, const Body& body) {
-  constexpr int kBlock = 24;  // whole runs of all kernels
-  const int64_t bytes = static_cast<int64_t>(tiles.size()) *
-                        static_cast<int64_t>(tiles[0].format.tile_bytes(tiles[0].columns));
-  const uint8_t* next = tiles[0].data + tiles[0].ahead;
-  const auto at = [&](int row) {
-    return bytes * (k * rows + values * row) / (tiles[0].columns * rows) / 64 * 64;
-  };
-  for (int row = 0; row < rows; row += kBlock) {
-    const int count = std::min(kBlock, rows - row);
-    for (int64_t i = at(row); !asks && i < at(row + count); i += 64) {
-      __builtin_prefetch(next + i, 0, 2);
-    }
-    body(row, count);
-  }
+// What a product of values k..k+values asks for: the same part of what comes next. Unpacking asks
+// for it, too, but faster than memory answers.
+std::span<const uint8_t> next_of(std::span<const PackedTile> tiles, int64_t k, int64_t values) {
+  const int64_t columns = tiles[0].columns;
+  const auto bytes = static_cast<int64_t>(tiles.size() * tiles[0].format.tile_bytes(columns));
+  const int64_t first = bytes * k / columns / 64 * 64;
+  return {tiles[0].data + tiles[0].ahead + first,
+          static_cast<size_t>(bytes * (k + values) / columns - first)};
 }
 
 }  // namespace
@@ -112,18 +99,13 @@ void Matmul::run(const float* x, int rows, std::span<const Product> products) {
     any_int = any_int || takes_int(weight);
   }
   if (any_int) quantize(x, rows, products[0].weight->columns());
-  const auto unit = [=, this](int64_t index) {
+  team_.for_each(units, [=, this](int64_t index) {
     for (const Product& product : products) {
       const int64_t count = units_of(static_cast<const CpuWeight&>(*product.weight));
       if (index < count) return run_unit(x, rows, product, index * unit_tiles());
       index -= count;
     }
-  };
-  if (rows < kFewRows) {  // each thread streams through one part of memory
-    team_.for_each_row(units, unit);
-  } else {
-    team_.for_each(units, unit);
-  }
+  });
 }
 
 void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t tile) const {
@@ -169,11 +151,8 @@ void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out
     for (size_t t = 0; t < tiles.size(); ++t) {
       unpacked[t] = kernels_.unpack_int(tiles[t], k, values, scratch[t]);
     }
-    const bool asks = rows < kFewRows && unpacked[0].ahead != 0;
-    over_row_blocks(tiles, k, values, rows, asks, [&](int row, int count) {
-      kernels_.product_int({unpacked, tiles.size()}, int_rows_.rows(), row, count, k, values,
-                           out + row * out_stride, out_stride, k > 0);
-    });
+    kernels_.product_int({unpacked, tiles.size()}, int_rows_.rows(), rows, k, values, out,
+                         out_stride, k > 0, next_of(tiles, k, values));
   }
 }
 
@@ -189,14 +168,8 @@ void Matmul::product_f32(std::span<const PackedTile> tiles, const float* x, int 
       unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, scratch[t]);
       if (unpacked[t].dtype != DType::kF32 && rows > kF32Rows) unpacked[t].wide = scratch[t];
     }
-    const bool asks = rows < kFewRows && unpacked[0].ahead != 0;
-    over_row_blocks(tiles, k, values, rows, asks, [&](int row, int count) {
-      kernels_.product_f32({unpacked, tiles.size()}, x + row * columns + k, columns, count, values,
-                           out + row * out_stride, out_stride, k > 0);
-      for (F32Tile& tile : unpacked) {
-        if (tile.wide != nullptr) tile = {tile.wide, DType::kF32, 0};
-      }
-    });
+    kernels_.product_f32({unpacked, tiles.size()}, x + k, columns, rows, values, out, out_stride,
+                         k > 0, next_of(tiles, k, values));
   }
 }
 

@@ -29,20 +29,46 @@ constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4;
 constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1;
 #endif
 
+// Asks for bytes that are read later, some at each of `steps` steps: asked for at once, they would
+// hold up what is read meanwhile.
+class Ahead {
+ public:
+  HWY_INLINE Ahead(std::span<const uint8_t> bytes, int64_t steps)
+      : at_(bytes.data()), per_step_(static_cast<int64_t>(bytes.size() << 8) / steps) {}
+  HWY_INLINE void step() {
+    for (due_ += per_step_; asked_ < due_ >> 8; asked_ += 64) prefetch(at_ + asked_);
+  }
+
+ private:
+  const uint8_t* at_;
+  int64_t per_step_, due_ = 0, asked_ = 0;
+};
+
+// What rows row..row + count of `rows` ask for.
+inline std::span<const uint8_t> share(std::span<const uint8_t> bytes, int row, int count,
+                                      int rows) {
+  const size_t first = bytes.size() * row / rows / 64 * 64;
+  return bytes.subspan(first, bytes.size() * (row + count) / rows - first);
+}
+
+constexpr int64_t kAskEvery = 4;  // values of k of an f32 product
+
 template <int kRows, int kCount, typename Weights, bool kWiden = false>
 HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x_stride,
-                                 int64_t count, float* out, int64_t out_stride, bool add) {
+                                 int64_t count, float* out, int64_t out_stride, bool add,
+                                 std::span<const uint8_t> next) {
+  Ahead ahead(next, (count + kAskEvery - 1) / kAskEvery);
   Part sums[kRows][kCount][kParts];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kCount; ++t) prefetch_to_write(out + r * out_stride + t * kTileColumns);
     for (int i = 0; i < kCount * kParts; ++i) sums[r][i / kParts][i % kParts] = part_zero();
   }
   for (int64_t k = 0; k < count; ++k) {
+    if (k % kAskEvery == 0) ahead.step();
     Part ws[kCount][kParts];
     for (int t = 0; t < kCount; ++t) {
       const uint8_t* w =
           static_cast<const uint8_t*>(tiles[t].w) + k * kTileColumns * Weights::kBytes;
-      if constexpr (kRows < kFewRows) prefetch(w + tiles[t].ahead);
       for (int p = 0; p < kParts; ++p) {
         ws[t][p] = Weights::load(w + p * kPartLanes * Weights::kBytes);
         if constexpr (kWiden)
@@ -85,7 +111,9 @@ HWY_INLINE int64_t sums_at(const IntRows& x, int64_t row, int64_t first, int gro
 // kBytes: 1 if every `high` is 0.
 template <int kRows, int kCount, int kBytes, int kGroup>
 HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t row, int64_t first,
-                              int64_t count, float* out, int64_t out_stride, bool add) {
+                              int64_t count, float* out, int64_t out_stride, bool add,
+                              std::span<const uint8_t> next) {
+  Ahead ahead(next, count / kGroup);
   // Outliers are few; their bytes are taken one by one, as products with 1.
   alignas(4) static constexpr int8_t kOnly[4][4] = {
       {1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}};
@@ -106,6 +134,7 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
   for (int64_t begin = 0; begin < count; begin += kIntChunk) {
     const int64_t end = std::min(count, begin + kIntChunk);
     for (int64_t k = begin; k < end; k += kGroup) {
+      ahead.step();
       PartI low[kRows][kCount], high[kRows][kCount];
       for (int r = 0; r < kRows; ++r) {
         const PartI start = int_set(x.starts[a_sums + r * sums_stride + k / kGroup]);
@@ -125,7 +154,6 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
         PartI w[kCount];
         for (int t = 0; t < kCount; ++t) {
           const uint8_t* at = q[t] + (k + i) * kTileColumns;
-          if constexpr (kRows < kFewRows) prefetch(at + tiles[t].ahead);
           w[t] = quads_load(at);
         }
         for (int r = 0; r < kRows; ++r) {
@@ -181,7 +209,9 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
 
 template <int kRows>
 HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row, int64_t first,
-                              int64_t count, float* out, int64_t out_stride, bool add) {
+                              int64_t count, float* out, int64_t out_stride, bool add,
+                              std::span<const uint8_t> next) {
+  Ahead ahead(next, count / tile.group);
   Part sums[kRows][kParts];
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kParts; ++p) {
@@ -198,6 +228,7 @@ HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row
   const float* scales = tile.scales;
   const float* mins = tile.mins;
   for (int64_t k = 0; k < count; k += group) {
+    ahead.step();
     PartI whole[kRows][kParts];
     for (int r = 0; r < kRows; ++r) {
       for (int p = 0; p < kParts; ++p) whole[r][p] = int_zero();
@@ -270,41 +301,47 @@ HWY_INLINE void over_row_runs(int rows, const Body& body) {
 
 template <int kCount, typename Weights>
 void product_f32_of(const F32Tile* tiles, const float* x, int64_t x_stride, int rows, int64_t count,
-                    float* out, int64_t out_stride, bool add) {
+                    float* out, int64_t out_stride, bool add, std::span<const uint8_t> next) {
   static_assert(kRowsF32 <= kF32Rows);
   if constexpr (Weights::kBytes < 4) {
     if (tiles[0].wide != nullptr) {
+      const std::span<const uint8_t> first = share(next, 0, kRowsF32, rows);
       product_f32_rows<kRowsF32, kCount, Weights, true>(tiles, x, x_stride, count, out, out_stride,
-                                                        add);
+                                                        add, first);
       F32Tile wide[kCount];
-      for (int t = 0; t < kCount; ++t) wide[t] = {tiles[t].wide, DType::kF32, 0};
+      for (int t = 0; t < kCount; ++t) wide[t] = {tiles[t].wide, DType::kF32};
       return product_f32_of<kCount, F32Weights>(wide, x + kRowsF32 * x_stride, x_stride,
                                                 rows - kRowsF32, count, out + kRowsF32 * out_stride,
-                                                out_stride, add);
+                                                out_stride, add, next.subspan(first.size()));
     }
   }
   over_row_runs<kRowsF32>(rows, [&]<int kRows>(int row) HWY_ATTR {
     product_f32_rows<kRows, kCount, Weights>(tiles, x + row * x_stride, x_stride, count,
-                                             out + row * out_stride, out_stride, add);
+                                             out + row * out_stride, out_stride, add,
+                                             share(next, row, kRows, rows));
   });
 }
 
 template <int kCount>
 HWY_INLINE void product_f32_tiles(const F32Tile* tiles, const float* x, int64_t x_stride, int rows,
-                                  int64_t count, float* out, int64_t out_stride, bool add) {
+                                  int64_t count, float* out, int64_t out_stride, bool add,
+                                  std::span<const uint8_t> next) {
   const auto product = tiles[0].dtype == DType::kF32   ? product_f32_of<kCount, F32Weights>
                        : tiles[0].dtype == DType::kF16 ? product_f32_of<kCount, F16Weights>
                                                        : product_f32_of<kCount, Bf16Weights>;
-  product(tiles, x, x_stride, rows, count, out, out_stride, add);
+  product(tiles, x, x_stride, rows, count, out, out_stride, add, next);
 }
 
 inline void product_f32(std::span<const F32Tile> tiles, const float* x, int64_t x_stride, int rows,
-                        int64_t count, float* out, int64_t out_stride, bool add) {
+                        int64_t count, float* out, int64_t out_stride, bool add,
+                        std::span<const uint8_t> next) {
   if (kTiles > 1 && tiles.size() == kTiles) {
-    return product_f32_tiles<kTiles>(tiles.data(), x, x_stride, rows, count, out, out_stride, add);
+    return product_f32_tiles<kTiles>(tiles.data(), x, x_stride, rows, count, out, out_stride, add,
+                                     next);
   }
   for (const F32Tile& tile : tiles) {
-    product_f32_tiles<1>(&tile, x, x_stride, rows, count, out, out_stride, add);
+    product_f32_tiles<1>(&tile, x, x_stride, rows, count, out, out_stride, add, next);
+    next = {};
     out += kTileColumns;
   }
 }
@@ -312,21 +349,22 @@ inline void product_f32(std::span<const F32Tile> tiles, const float* x, int64_t 
 #ifdef ASSAY_BYTE_PRODUCTS
 
 template <int kCount, int kBytes, int kGroup>
-void product_quads_of(const IntTile* tiles, const IntRows& x, int first, int rows, int64_t k,
-                      int64_t count, float* out, int64_t out_stride, bool add) {
+void product_quads_of(const IntTile* tiles, const IntRows& x, int rows, int64_t k, int64_t count,
+                      float* out, int64_t out_stride, bool add, std::span<const uint8_t> next) {
   constexpr int kRows = kBytes == 2 ? 4 : 6;  // as many as registers hold
   over_row_runs<kRows>(rows, [&]<int kRun>(int row) HWY_ATTR {
-    product_quads<kRun, kCount, kBytes, kGroup>(tiles, x, first + row, k, count,
-                                                out + row * out_stride, out_stride, add);
+    product_quads<kRun, kCount, kBytes, kGroup>(tiles, x, row, k, count, out + row * out_stride,
+                                                out_stride, add, share(next, row, kRun, rows));
   });
 }
 
-inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
-                        int64_t k, int64_t count, float* out, int64_t out_stride, bool add) {
+inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int rows, int64_t k,
+                        int64_t count, float* out, int64_t out_stride, bool add,
+                        std::span<const uint8_t> next) {
   const auto run = [&]<int kCount, int kBytes>() {
     const auto product = tiles[0].group == kSubBlock ? product_quads_of<kCount, kBytes, kSubBlock>
                                                      : product_quads_of<kCount, kBytes, 16>;
-    product(tiles.data(), x, first, rows, k, count, out, out_stride, add);
+    product(tiles.data(), x, rows, k, count, out, out_stride, add, next);
   };
   const bool two_bytes = x.limit > IntRows::kInt8Limit;
   if (tiles.size() == 1) {
@@ -338,8 +376,9 @@ inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int fi
 
 #else
 
-inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int first, int rows,
-                        int64_t k, int64_t count, float* out, int64_t out_stride, bool add) {
+inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int rows, int64_t k,
+                        int64_t count, float* out, int64_t out_stride, bool add,
+                        std::span<const uint8_t> next) {
   for (const IntTile& whole : tiles) {
     for (int64_t begin = 0; begin < count; begin += kIntChunk) {
       const int64_t values = std::min(count - begin, kIntChunk);
@@ -349,11 +388,12 @@ inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int fi
       tile.scales += header;
       if (tile.mins != nullptr) tile.mins += header;
       over_row_runs<kRowsPairs>(rows, [&]<int kRows>(int row) HWY_ATTR {
-        product_pairs<kRows>(tile, x, first + row, k + begin, values, out + row * out_stride,
-                             out_stride, add || begin > 0);
+        product_pairs<kRows>(tile, x, row, k + begin, values, out + row * out_stride, out_stride,
+                             add || begin > 0, share(next, row, kRows, rows));
       });
+      next = {};
       for (int row = 0; row < rows; ++row) {
-        add_outliers(tile, x, first + row, k + begin, out + row * out_stride);
+        add_outliers(tile, x, row, k + begin, out + row * out_stride);
       }
     }
     out += kTileColumns;

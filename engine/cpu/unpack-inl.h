@@ -214,10 +214,9 @@ inline IntTile unpack_int(const PackedTile& tile, int64_t k, int64_t count, IntS
   unpack_scales(tile, k, count, scratch.scales, scratch.mins);
   const uint8_t* data =
       tile.data + format.data_offset(tile.columns) + k / kSubBlock * format.data_bytes;
-  IntTile out = {scratch.q, scratch.scales, quant.has_min ? scratch.mins : nullptr, quant.group, 0};
+  IntTile out = {scratch.q, scratch.scales, quant.has_min ? scratch.mins : nullptr, quant.group};
   if (kByteForm && quant.bits == 8) {
     out.q = data;
-    out.ahead = tile.ahead;
     return out;
   }
   for (int64_t i = 0; i < count; i += kSubBlock, data += format.data_bytes) {
@@ -277,10 +276,10 @@ struct Bf16Weights {
 inline F32Tile unpack_f32(const PackedTile& tile, int64_t k, int64_t count, float* scratch) {
   const PackFormat& format = tile.format;
   if (!format.quantized()) {
-    return {tile.data + k * kTileColumns * format.value_bytes, format.dtype, tile.ahead};
+    return {tile.data + k * kTileColumns * format.value_bytes, format.dtype};
   }
   unpack_quantized_f32(tile, k, count, scratch);
-  return {scratch, DType::kF32, 0};
+  return {scratch, DType::kF32};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -34,10 +34,10 @@ void product_f32(benchmark::State& state) {
   const std::vector<float> w(static_cast<size_t>(32 * count), 1),
       x(static_cast<size_t>(rows * count), 1);
   std::vector<float> out(static_cast<size_t>(32 * rows));
-  const F32Tile two[] = {{w.data(), DType::kF32, 0}, {w.data() + 16 * count, DType::kF32, 0}};
+  const F32Tile two[] = {{w.data(), DType::kF32}, {w.data() + 16 * count, DType::kF32}};
   const std::span<const F32Tile> tiles(two);
   for (auto _ : state) {
-    kernels.product_f32(tiles, x.data(), count, rows, count, out.data(), 32, false);
+    kernels.product_f32(tiles, x.data(), count, rows, count, out.data(), 32, false, {});
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * rows * count * 32);
@@ -53,11 +53,11 @@ void product_int(benchmark::State& state) {
   IntRowsBuffer buffer;
   const IntRows& int_rows = buffer.shape(rows, count, state.range(2) == 16);
   for (int r = 0; r < rows; ++r) kernels.quantize_row(x.data(), r, int_rows);
-  const IntTile tile = {q.data(), scales.data(), nullptr, static_cast<int>(state.range(1)), 0};
+  const IntTile tile = {q.data(), scales.data(), nullptr, static_cast<int>(state.range(1))};
   const IntTile two[] = {tile, tile};
   const std::span<const IntTile> tiles(two);
   for (auto _ : state) {
-    kernels.product_int(tiles, int_rows, 0, rows, 0, count, out.data(), 32, false);
+    kernels.product_int(tiles, int_rows, rows, 0, count, out.data(), 32, false, {});
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * rows * count * 32);

@@ -44,16 +44,15 @@ TEST_P(Kernels, ProductF32IsBitEqualToThePortableOneForAllTypesAndShapes) {
       const auto w = random_row(dtype, count * 32, 1);
       std::vector<float> wide(static_cast<size_t>(count * 32));
       dequantize(dtype, w.data(), count * 32, wide.data());
-      const F32Tile both[] = {{w.data(), dtype, 0},
-                              {w.data() + count * 16 * value_bytes, dtype, 0}};
+      const F32Tile both[] = {{w.data(), dtype}, {w.data() + count * 16 * value_bytes, dtype}};
       for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 29}) {
         const auto x = random_floats(static_cast<size_t>(rows * count), 2);
         for (const size_t tiles : {1, 2}) {
           std::vector<float> ours(static_cast<size_t>(rows * 40), 0.5f), theirs = ours;
           for (const bool add : {false, true}) {
             const std::span<const F32Tile> span(both, tiles);
-            kernels().product_f32(span, x.data(), count, rows, count, ours.data(), 40, add);
-            portable().product_f32(span, x.data(), count, rows, count, theirs.data(), 40, add);
+            kernels().product_f32(span, x.data(), count, rows, count, ours.data(), 40, add, {});
+            portable().product_f32(span, x.data(), count, rows, count, theirs.data(), 40, add, {});
             ASSERT_TRUE(same_bits(ours, theirs)) << count << " " << rows;
           }
           double last = 0, size = 0;  // of the last row and column, twice: it was added once
@@ -91,7 +90,7 @@ TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
         const std::vector<float> x(static_cast<size_t>(kF32Rows * columns), 1.0f);
         std::vector<float> sums(kF32Rows * 16);
         kernels().product_f32({&wide, 1}, x.data(), columns, kF32Rows, columns, sums.data(), 16,
-                              false);
+                              false, {});
         wide.w = wide.wide;
       }
       const auto* unpacked = static_cast<const float*>(wide.w);
@@ -158,8 +157,8 @@ TEST_P(Kernels, ProductIntIsBitEqualToThePortableOneForAllTypesAndShapes) {
           unpacked[t] =
               table.unpack_int({format, packed[t].data(), columns, 0}, k, count, scratch[t]);
         }
-        table.product_int({unpacked, static_cast<size_t>(tiles)}, int_rows, 0, rows, k, count,
-                          out.data(), 40, k > 0);
+        table.product_int({unpacked, static_cast<size_t>(tiles)}, int_rows, rows, k, count,
+                          out.data(), 40, k > 0, {});
       }
       return out;
     };
@@ -196,7 +195,7 @@ TEST_P(Kernels, ProductIntIsTheProductOfTheQuantizedValues) {
   const IntTile tile =
       kernels().unpack_int({format, packed.data(), columns, 0}, 0, columns, scratch[0]);
   std::vector<float> out(16), row(static_cast<size_t>(columns));
-  kernels().product_int({&tile, 1}, int_rows, 0, 1, 0, columns, out.data(), 16, false);
+  kernels().product_int({&tile, 1}, int_rows, 1, 0, columns, out.data(), 16, false, {});
   for (int64_t c = 0; c < 16; ++c) {
     dequantize(DType::kQ5_1, weight.row(c), columns, row.data());
     double expected = 0, size = 0;
