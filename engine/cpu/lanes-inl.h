@@ -144,9 +144,13 @@ HWY_INLINE void store_bytes(PartI a, int8_t* high, int8_t* low) {
   store(hn::ShiftRight<8>(hn::Add(a, hn::Set(DI(), 128))), high);
 }
 #endif
-// The nearest whole number (half to even) within ±limit.
-HWY_INLINE PartI rounded(Part value, float limit) {
-  return hn::NearestInt(part_min(part_max(value, part_set(-limit)), part_set(limit)));
+// The nearest whole number (half to even) of a value that int32 holds.
+HWY_INLINE PartI rounded(Part value) {
+#if HWY_TARGET <= HWY_AVX3
+  return PartI{_mm512_cvtps_epi32(value.raw)};
+#else
+  return PartI{_mm256_cvtps_epi32(value.raw)};
+#endif
 }
 HWY_INLINE void store_int16(PartI a, int16_t* at) {
   const hn::Rebind<int16_t, D> narrow;
@@ -179,13 +183,14 @@ struct TopTwo {
             hn::Max(hn::Max(second, other.second), hn::Min(first, other.first))};
   }
 };
-// The two largest magnitudes.
+// The two largest magnitudes, compared as their bits: what is not finite is larger than the rest.
 template <int kCount>
 HWY_INLINE void largest_two(const Part (&x)[kCount], float* first, float* second) {
-  TopTwo<Part> top = {hn::Abs(x[0]), part_zero()};
-  for (int i = 1; i < kCount; ++i) top = top.with({hn::Abs(x[i]), part_zero()});
-  const hn::FixedTag<float, 8> d8;
-  const hn::FixedTag<float, 4> d4;
+  const auto bits = [](Part value) HWY_ATTR { return hn::BitCast(DI(), hn::Abs(value)); };
+  TopTwo<PartI> top = {hn::Max(bits(x[0]), bits(x[1])), hn::Min(bits(x[0]), bits(x[1]))};
+  for (int i = 2; i < kCount; ++i) top = top.with({bits(x[i]), int_zero()});
+  const hn::FixedTag<int32_t, 8> d8;
+  const hn::FixedTag<int32_t, 4> d4;
 #if HWY_TARGET <= HWY_AVX3
   const TopTwo<hn::Vec<decltype(d8)>> upper8 = {hn::UpperHalf(d8, top.first),
                                                 hn::UpperHalf(d8, top.second)};
@@ -200,8 +205,8 @@ HWY_INLINE void largest_two(const Part (&x)[kCount], float* first, float* second
   top4 = top4.with({hn::UpperHalf(d4, top8.first), hn::UpperHalf(d4, top8.second)});
   top4 = top4.with({hn::Shuffle1032(top4.first), hn::Shuffle1032(top4.second)});
   top4 = top4.with({hn::Shuffle2301(top4.first), hn::Shuffle2301(top4.second)});
-  *first = hn::GetLane(top4.first);
-  *second = hn::GetLane(top4.second);
+  *first = std::bit_cast<float>(hn::GetLane(top4.first));
+  *second = std::bit_cast<float>(hn::GetLane(top4.second));
 }
 // Sums of the first and of the second half of x.
 template <int kCount>
@@ -227,8 +232,8 @@ HWY_INLINE void half_sums(const PartI (&x)[kCount], int32_t* sums) {
   }
 #endif
 }
-HWY_INLINE Part part_zero_from(Part a, float limit) {  // 0 where |a| ≥ limit
-  return hn::IfThenZeroElse(hn::Ge(hn::Abs(a), hn::Set(D(), limit)), a);
+HWY_INLINE Part part_below(Part a, float limit) {  // 0 unless |a| < limit
+  return hn::IfThenElseZero(hn::Lt(hn::Abs(a), hn::Set(D(), limit)), a);
 }
 HWY_INLINE Part part_abs(Part a) { return hn::Abs(a); }
 HWY_INLINE float part_max_lane(Part a) { return hn::GetLane(hn::MaxOfLanes(D(), a)); }
@@ -303,9 +308,7 @@ inline Part16 pairs_set(const int16_t* at) { return {at[0], at[1]}; }
 inline PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
   return sums + a.first * b.first + a.second * b.second;
 }
-inline PartI rounded(Part value, float limit) {
-  return static_cast<PartI>(std::nearbyint(part_min(part_max(value, -limit), limit)));
-}
+inline PartI rounded(Part value) { return static_cast<PartI>(std::nearbyint(value)); }
 inline void store_int16(PartI a, int16_t* at) { *at = static_cast<int16_t>(a); }
 template <int kCount>
 inline uint32_t large_bits(const Part (&x)[kCount], float limit) {
@@ -315,18 +318,21 @@ inline uint32_t large_bits(const Part (&x)[kCount], float limit) {
 }
 template <int kCount>
 inline void largest_two(const Part (&x)[kCount], float* first, float* second) {
-  *first = *second = 0;
+  int32_t most = 0, next = 0;
   for (const Part value : x) {
-    *second = part_max(*second, part_min(*first, std::abs(value)));
-    *first = part_max(*first, std::abs(value));
+    const auto bits = std::bit_cast<int32_t>(std::abs(value));
+    next = std::max(next, std::min(most, bits));
+    most = std::max(most, bits);
   }
+  *first = std::bit_cast<float>(most);
+  *second = std::bit_cast<float>(next);
 }
 template <int kCount>
 inline void half_sums(const PartI (&x)[kCount], int32_t* sums) {
   sums[0] = sums[1] = 0;
   for (int i = 0; i < kCount; ++i) sums[2 * i / kCount] += x[i];
 }
-inline Part part_zero_from(Part a, float limit) { return std::abs(a) >= limit ? 0 : a; }
+inline Part part_below(Part a, float limit) { return std::abs(a) < limit ? a : 0; }
 inline Part part_abs(Part a) { return std::abs(a); }
 inline float part_max_lane(Part a) { return a; }
 inline bool part_all_zero(Part a) { return a == 0; }

@@ -213,7 +213,8 @@ inline float to_fixed16(const float* x, int count, int16_t* whole) {
   const Part inverse = part_set(some ? kLimit / most : 0.0f);
   int16_t out[kKvGroup];
   for (int i = 0; i < kKvGroup; i += kPartLanes) {
-    store_int16(rounded(part_mul(values[i / kPartLanes], inverse), kLimit), out + i);
+    const Part value = part_below(values[i / kPartLanes], INFINITY);
+    store_int16(rounded(part_mul(value, inverse)), out + i);
   }
   std::memcpy(whole, out, sizeof(int16_t) * static_cast<size_t>(count));
   return !finite ? NAN : some ? most / kLimit : 0.0f;

@@ -433,11 +433,9 @@ inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
       prefetch_to_write(scales + later);
       if (kByteForm) prefetch_to_write(starts_32 + later);
     }
-    Part bad = part_zero();
-    for (const Part& value : values) bad = part_add(bad, part_sub(value, value));
-    const bool finite = part_all_zero(bad);
     float most, second;
     largest_two(values, &most, &second);
+    const bool finite = most < INFINITY;
     // No branch: one block in five has an outlier, and which ones cannot be foreseen.
     const bool found = keeps_outliers && finite && most > kTiny && second < most / 2;
     const int index = std::countr_zero(large_bits(values, most) | 1u << 31);
@@ -445,14 +443,14 @@ inline void quantize_row(const float* x, int64_t row, const IntRows& rows) {
     const float outside = found ? x[index] : 0.0f;
     outlier += found ? 1 : 0;
     const float from = found ? most : INFINITY;
-    for (Part& value : values) value = part_zero_from(value, from);
+    for (Part& value : values) value = part_below(value, from);
     most = !finite ? NAN : found ? second : most;
     const bool some = most > kTiny;
     const float scale = some ? most / limit : most == most ? 0.0f : NAN;
     const float inverse = some ? limit / most : 0.0f;
     PartI whole[kBlockParts];
     for (int i = 0; i < kBlockParts; ++i) {
-      whole[i] = rounded(part_mul(values[i], part_set(inverse)), limit);
+      whole[i] = rounded(part_mul(values[i], part_set(inverse)));
 #ifdef ASSAY_BYTE_PRODUCTS
       auto* bytes = reinterpret_cast<int8_t*>(a);
       store_bytes(whole[i], bytes + i * kPartLanes, bytes + kSubBlock + i * kPartLanes);
