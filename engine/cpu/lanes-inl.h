@@ -235,6 +235,9 @@ HWY_INLINE void half_sums(const PartI (&x)[kCount], int32_t* sums) {
 HWY_INLINE Part part_below(Part a, float limit) {  // 0 unless |a| < limit
   return hn::IfThenElseZero(hn::Lt(hn::Abs(a), hn::Set(D(), limit)), a);
 }
+HWY_INLINE Part part_if_less(Part a, Part b, Part yes, Part no) {  // no where a or b is NaN
+  return hn::IfThenElse(hn::Lt(a, b), yes, no);
+}
 HWY_INLINE Part part_abs(Part a) { return hn::Abs(a); }
 HWY_INLINE float part_max_lane(Part a) { return hn::GetLane(hn::MaxOfLanes(D(), a)); }
 HWY_INLINE bool part_all_zero(Part a) { return hn::AllTrue(D(), hn::Eq(a, part_zero())); }
@@ -333,6 +336,7 @@ inline void half_sums(const PartI (&x)[kCount], int32_t* sums) {
   for (int i = 0; i < kCount; ++i) sums[2 * i / kCount] += x[i];
 }
 inline Part part_below(Part a, float limit) { return std::abs(a) < limit ? a : 0; }
+inline Part part_if_less(Part a, Part b, Part yes, Part no) { return a < b ? yes : no; }
 inline Part part_abs(Part a) { return std::abs(a); }
 inline float part_max_lane(Part a) { return a; }
 inline bool part_all_zero(Part a) { return a == 0; }
