@@ -79,6 +79,16 @@ Fit fit_on(const Card& card, const Shape& shape, const TypeSize& size, const Fit
   return fit;
 }
 
+// Whether all words of `name` are words of the card's: "H100" is two cards, "H100 SXM" and "L4"
+// one.
+bool is_named(const Card& card, const std::string& name) {
+  const auto words = split(to_lower_ascii(card.name), ' ');
+  const auto asked = split(to_lower_ascii(replace_all(name, "-", " ")), ' ');
+  return std::all_of(asked.begin(), asked.end(), [&](const std::string& word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+  });
+}
+
 // Samples of the named suites; questions from their data.
 Result<double> samples_of(const FitArguments& a) {
   if (a.tasks.empty()) return 0.0;
@@ -133,15 +143,15 @@ Status fit(const FitArguments& a) {
        {"GB", "type", "weights", "KV a sequence", "sequences", "at mean tokens", "tokens/s"}}};
   rows[0].cells.push_back("$ an hour");
   if (samples > 0) rows[0].cells.insert(rows[0].cells.end(), {"hours", "cost"});
-  std::string prices;
+  std::string prices, sources;
   for (const Card& card : table.cards) {
     const bool asked = a.cards.empty() ||
-                       std::any_of(a.cards.begin(), a.cards.end(), [&](const std::string& name) {
-                         return names_model(card.name, name);
-                       });
+                       std::any_of(a.cards.begin(), a.cards.end(),
+                                   [&](const std::string& name) { return is_named(card, name); });
     if (!asked) continue;
+    if (!a.cards.empty()) sources += fmt::format("  {}: {}.\n", card.name, card.source);
     const double price = a.price > 0 ? a.price : card.usd_an_hour;
-    if (a.price == 0 && price > 0) {
+    if (a.price == 0) {
       prices += fmt::format("{}{} {}", prices.empty() ? "" : "; ", card.name, card.price_of);
     }
     bool first = true;
@@ -156,10 +166,10 @@ Status fit(const FitArguments& a) {
            gb(found.kv_sequence), found.whole > 0 ? std::to_string(found.whole) : "does not fit",
            found.whole > 0 ? std::to_string(found.mean) : "–",
            found.whole > 0 ? fmt::format("{:.0f}", found.tokens_per_s) : "–"}};
-      row.cells.push_back(!first ? "" : price > 0 ? fmt::format("{:.2f}", price) : "–");
+      row.cells.push_back(first ? fmt::format("{:.2f}", price) : "");
       if (samples > 0) {
         row.cells.push_back(hours > 0 ? fmt::format("{:.1f}", hours) : "–");
-        row.cells.push_back(hours * price > 0 ? fmt::format("{:.2f}", hours * price) : "–");
+        row.cells.push_back(hours > 0 ? fmt::format("{:.2f}", hours * price) : "–");
       }
       rows.push_back(std::move(row));
       first = false;
@@ -176,6 +186,7 @@ Status fit(const FitArguments& a) {
       "of it for "
       "activations and the driver. Cards: {}.\n",
       a.efficiency, a.mean_tokens, 100 * kUsable, kWorkspace / 1e9, table.cards_source);
+  fmt::print("{}", sources);
   if (a.efficiency == 1) {
     fmt::print("  What was reached: {:g} to {:g} of the roof ({}); see --efficiency.\n",
                table.reached_lowest, table.reached_highest, table.reached_source);
@@ -208,9 +219,8 @@ void add_fit_command(CLI::App& app, int* exit_code) {
   command->add_option("--efficiency", a.efficiency, "Share of the roof that is reached")
       ->capture_default_str()
       ->check(CLI::Range(0.01, 1.0));
-  command->add_option(
-      "--price", a.price,
-      "What an hour of the card costs (default: what a provider asked, where that is known)");
+  command->add_option("--price", a.price,
+                      "What an hour of the card costs (default: what a provider asked)");
   command->add_option("--card", a.cards, "Only cards of these names")->delimiter(',');
   command->add_option("--tasks,-t", a.tasks, "Suites of a job, as for run, for hours and cost")
       ->delimiter(',');

@@ -18,8 +18,8 @@ Result<FitTable> load_fit_table() {
     for (const Json& card : json.at("cards")) {
       table.cards.push_back({card.at("name"), card.at("memory_gb").get<double>() * 1e9,
                              card.at("bandwidth_gb_s").get<double>() * 1e9,
-                             card.at("tflops").get<double>() * 1e12, card.value("usd_an_hour", 0.0),
-                             card.value("price_of", "")});
+                             card.at("tflops").get<double>() * 1e12, card.at("source"),
+                             card.at("usd_an_hour"), card.at("price_of")});
     }
     for (const Json& entry : json.at("shapes")) {
       Shape shape;

@@ -12,9 +12,10 @@ namespace assay {
 struct Card {
   std::string name;
   double memory_bytes = 0, bytes_per_s = 0;
-  double flops = 0;        // a second, of dense bf16 products with f32 sums
-  double usd_an_hour = 0;  // 0: no price is known
-  std::string price_of;    // whose and when
+  double flops = 0;    // a second, of dense bf16 products with f32 sums
+  std::string source;  // of these three
+  double usd_an_hour = 0;
+  std::string price_of;  // whose and when
 };
 
 struct Shape {

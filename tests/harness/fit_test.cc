@@ -46,23 +46,32 @@ TEST(Fit, ASizeInATypeIsThatOfTheFile) {
 }
 
 TEST(Fit, AJobHasHoursAndWhatTheyCost) {
-  const auto table = load_fit_table();
-  ASSERT_OK(table);
-  for (const Card& card : table->cards) {
-    EXPECT_EQ(card.usd_an_hour > 0, !card.price_of.empty()) << card.name;
-  }
   const std::string job = "fit R1-Distill-Qwen-7B --tasks arithmetic:64 ";
   const auto known = testing::run_program(job + "--card H100,L4,Ada");
   EXPECT_EQ(known.exit_code, 0) << known.err;
   EXPECT_THAT(known.out, ContainsRegex("H100 SXM +80 +bf16 .* 3\\.99 +[0-9.]+ +[0-9.]+\n"));
   EXPECT_THAT(known.out, ContainsRegex("L4 +24 +bf16 .* 0\\.80 +[0-9.]+ +[0-9.]+\n"));
-  EXPECT_THAT(known.out, ContainsRegex("Ada +48 +bf16 .* – +[0-9.]+ +–\n"));  // of no known price
+  EXPECT_THAT(known.out, ContainsRegex("Ada +48 +bf16 .* 1\\.91 +[0-9.]+ +[0-9.]+\n"));
   EXPECT_THAT(known.out, HasSubstr("; H100 PCIe RunPod secure, read 2026-11-09; H100 SXM"));
   EXPECT_THAT(known.out, HasSubstr("What was reached: 0.08 to 0.35 of the roof"));
   const auto given = testing::run_program(job + "--card L4 --price 2 --efficiency 0.2");
   EXPECT_THAT(given.out, ContainsRegex("L4 +24 +bf16 .* 2\\.00 +[0-9.]+ +[0-9.]+\n"));
   EXPECT_THAT(given.out, Not(HasSubstr("Prices:")));
   EXPECT_THAT(given.out, Not(HasSubstr("What was reached")));
+}
+
+TEST(Fit, EveryCardHasASourceWhichIsShownForThoseThatAreAskedFor) {
+  const auto table = load_fit_table();
+  ASSERT_OK(table);
+  const std::string all = testing::run_program("fit builtin").out;
+  const std::string l4 = testing::run_program("fit builtin --card L4").out;
+  for (const Card& card : table->cards) {
+    EXPECT_NE(card.source, "") << card.name;
+    EXPECT_GT(card.usd_an_hour, 0) << card.name;
+    const std::string line = card.name + ": " + card.source;
+    EXPECT_THAT(all, Not(HasSubstr(line)));
+    EXPECT_EQ(l4.find(line) != std::string::npos, card.name == "L4") << line;
+  }
 }
 
 TEST(Fit, ThePublishedMemoryIsNominalBitsTimesParameters) {
