@@ -1,7 +1,6 @@
 #include "engine/blocks.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "engine/half.h"
@@ -194,9 +193,7 @@ void dequantize(DType dtype, const uint8_t* row, int64_t count, float* out) {
       std::memcpy(out, row, static_cast<size_t>(count) * 4);
       return;
     case DType::kBF16:
-      for (int64_t i = 0; i < count; ++i) {
-        out[i] = std::bit_cast<float>(uint32_t{load_16(row + 2 * i)} << 16);
-      }
+      for (int64_t i = 0; i < count; ++i) out[i] = bf16_to_float(load_16(row + 2 * i));
       return;
     case DType::kF16:
       for (int64_t i = 0; i < count; ++i) out[i] = half_to_float(row + 2 * i);

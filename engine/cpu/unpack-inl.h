@@ -107,7 +107,7 @@ inline Part load_f16(const uint8_t* at) { return half_to_float(at); }
 inline Part load_bf16(const uint8_t* at) {
   uint16_t bits;
   std::memcpy(&bits, at, 2);
-  return std::bit_cast<float>(uint32_t{bits} << 16);
+  return bf16_to_float(bits);
 }
 template <typename T>
 inline Part load_whole(const T* at) {

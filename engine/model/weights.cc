@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -138,8 +137,7 @@ class Loader {
       } else if (weight.dtype == DType::kBF16 || weight.dtype == DType::kF16) {
         uint16_t bits = 0;
         std::memcpy(&bits, weight.data + 2 * i, 2);
-        values[i] = weight.dtype == DType::kBF16 ? std::bit_cast<float>(uint32_t{bits} << 16)
-                                                 : half_to_float(bits);
+        values[i] = weight.dtype == DType::kBF16 ? bf16_to_float(bits) : half_to_float(bits);
       } else {
         return Error{
             fmt::format("{}: tensor {} has type {}; F32, F16 or BF16 is expected for a "

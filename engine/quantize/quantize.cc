@@ -7,12 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "engine/blocks.h"
-#include "engine/half.h"
 #include "engine/quantize/quantize_row.h"
 #include "engine/quantize/source.h"
 
@@ -64,21 +61,6 @@ DType fitting_type(DType dtype, uint64_t columns) {
                         : dtype == DType::kQ6_K ? DType::kQ8_0
                                                 : dtype;
   return fits(smaller) ? smaller : DType::kF16;
-}
-
-void widen(const Weight& weight, int64_t row, float* out) {
-  const uint8_t* bytes = weight.row(row);
-  for (int64_t i = 0; i < weight.columns && !is_quantized(weight.dtype); ++i) {
-    if (weight.dtype == DType::kF32) {
-      std::memcpy(out + i, bytes + 4 * i, 4);
-    } else {
-      uint16_t bits;
-      std::memcpy(&bits, bytes + 2 * i, 2);
-      out[i] = weight.dtype == DType::kF16 ? half_to_float(bits)
-                                           : std::bit_cast<float>(uint32_t{bits} << 16);
-    }
-  }
-  if (is_quantized(weight.dtype)) dequantize(weight.dtype, bytes, weight.columns, out);
 }
 
 struct PlannedTensor {
@@ -142,7 +124,7 @@ class Writer {
         for (int64_t i = range.begin(); i < range.end(); ++i) {
           const int64_t row =
               planned.source->heads_to_pair > 0 ? row_of_pairs(first + i, head_dim_) : first + i;
-          widen(weight, row, values.data());
+          dequantize(weight.dtype, weight.row(row), weight.columns, values.data());
           if (!std::all_of(values.begin(), values.end(),
                            [](float v) { return std::isfinite(v); })) {
             finite = false;

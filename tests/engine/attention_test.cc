@@ -1,6 +1,5 @@
 // Rotary positions, the KV cache and attention on every device. References are plain loops in f64.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -103,8 +102,7 @@ std::vector<double> kept(std::vector<double> head, KvType type) {
     const double unit = most / (type == KvType::kInt8 ? 127 : 32767);
     for (auto at = begin; at != end; ++at) {
       if (type == KvType::kBF16) {
-        const uint32_t bits = float_to_bf16(static_cast<float>(*at));
-        *at = std::bit_cast<float>(bits << 16);
+        *at = bf16_to_float(float_to_bf16(static_cast<float>(*at)));
       } else if (type != KvType::kF32) {
         *at = std::nearbyint(*at / unit) * unit;
       }

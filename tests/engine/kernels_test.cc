@@ -257,7 +257,7 @@ struct RandomPage {
     if (page.type == KvType::kBF16) {
       uint16_t bits;
       std::memcpy(&bits, at + 2 * index, 2);
-      return std::bit_cast<float>(uint32_t{bits} << 16);
+      return bf16_to_float(bits);
     }
     return double{scales[d / 32 * 16 + t]} * reinterpret_cast<const int16_t*>(at)[index];
   }

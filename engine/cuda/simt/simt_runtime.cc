@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -132,7 +131,7 @@ class SimtRuntime : public CudaRuntime {
       const auto widen = [half = gemm.half](const void* at, int64_t i) {
         uint16_t bits;
         std::memcpy(&bits, static_cast<const uint8_t*>(at) + 2 * i, 2);
-        return half ? half_to_float(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
+        return half ? half_to_float(bits) : bf16_to_float(bits);
       };
       for (int64_t r = 0; r < gemm.rows; ++r) {
         for (int64_t o = 0; o < gemm.outputs; ++o) {
