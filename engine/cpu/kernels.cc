@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "engine/cpu/int_rows-inl.h"
 #include "engine/cpu/lanes-inl.h"
 #include "engine/cpu/pages-inl.h"
 #include "engine/cpu/products-inl.h"

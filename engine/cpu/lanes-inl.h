@@ -379,6 +379,19 @@ HWY_INLINE Part part_exp(Part x) {
   return part_keep_nan(part_zero_below(part_mul(p, part_exp2_whole(n)), x, kLowest), x);
 }
 
+HWY_INLINE void prefetch(const void* at) { __builtin_prefetch(at, 0, 2); }
+HWY_INLINE void prefetch_near(const void* at) { __builtin_prefetch(at, 0, 3); }
+
+// Asks for a line that other cores have read, to write it: what one core computes is read by all,
+// and a store that must wait for them all to let go holds up those behind it.
+HWY_INLINE void prefetch_to_write(const void* at) {
+#if defined(__x86_64__)
+  asm("prefetchw %0" : : "m"(*static_cast<const char*>(at)));
+#else
+  __builtin_prefetch(at, 1, 3);
+#endif
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace assay
 HWY_AFTER_NAMESPACE();

@@ -181,19 +181,6 @@ HWY_INLINE void unpack_sub_block(const PackFormat& format, const uint8_t* data,
   }
 }
 
-HWY_INLINE void prefetch(const void* at) { __builtin_prefetch(at, 0, 2); }
-HWY_INLINE void prefetch_near(const void* at) { __builtin_prefetch(at, 0, 3); }
-
-// Asks for a line that other cores have read, to write it: what one core computes is read by all,
-// and a store that must wait for them all to let go holds up those behind it.
-HWY_INLINE void prefetch_to_write(const void* at) {
-#if defined(__x86_64__)
-  asm("prefetchw %0" : : "m"(*static_cast<const char*>(at)));
-#else
-  __builtin_prefetch(at, 1, 3);
-#endif
-}
-
 HWY_INLINE void unpack_scales(const PackedTile& tile, int64_t k, int64_t count, float* scales,
                               float* mins) {
   const PackFormat& format = tile.format;
