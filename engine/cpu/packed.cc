@@ -1,40 +1,52 @@
 #include "engine/cpu/packed.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+
+#include "engine/half.h"
 
 namespace assay {
 namespace {
 
-void pack_plain(const Weight& weight, int value_bytes, int64_t first, uint8_t* tile) {
+uint16_t to_bf16(uint32_t f32_bits) { return static_cast<uint16_t>(f32_bits >> 16); }
+uint16_t to_half(uint32_t f32_bits) { return float_to_half(std::bit_cast<float>(f32_bits)); }
+
+void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* tile) {
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
-  const int stored_bytes = type_info(weight.dtype).bytes;
-  const int unused_bytes = stored_bytes - value_bytes;  // the low half of F32 that becomes BF16
-  const auto copy = [&]<typename T>(T) {
-    auto* out = reinterpret_cast<T*>(tile);
+  const auto pack = [&]<typename From, typename To>(From, To, const auto& convert) {
     for (int64_t c = 0; c < count; ++c) {
       const uint8_t* row = weight.row(first + c);
       for (int64_t k = 0; k < weight.columns; ++k) {
-        std::memcpy(out + k * kTileColumns + c, row + k * stored_bytes + unused_bytes, sizeof(T));
+        From bits;
+        std::memcpy(&bits, row + k * static_cast<int64_t>(sizeof bits), sizeof bits);
+        reinterpret_cast<To*>(tile)[k * kTileColumns + c] = convert(bits);
       }
     }
   };
-  if (value_bytes == 4) {
-    copy(uint32_t{});
+  const auto same = [](auto bits) { return bits; };
+  if (weight.dtype != DType::kF32) {
+    pack(uint16_t{}, uint16_t{}, same);
+  } else if (packed == DType::kF32) {
+    pack(uint32_t{}, uint32_t{}, same);
   } else {
-    copy(uint16_t{});
+    pack(uint32_t{}, uint16_t{}, packed == DType::kBF16 ? to_bf16 : to_half);
   }
 }
 
-// Whether F32 values are BF16 numbers: their low halves are zero.
-bool are_bf16(const uint8_t* values, int64_t count) {
-  uint32_t low = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, values + 4 * i, 4);
-    low |= bits & 0xFFFF;
+// Whether every F32 value loses nothing; `lost`: not zero for the bits of one that does.
+bool keeps_all(const Weight& weight, const auto& lost) {
+  for (int64_t row = 0; row < weight.rows; ++row) {
+    const uint8_t* values = weight.row(row);
+    uint32_t any = 0;
+    for (int64_t k = 0; k < weight.columns; ++k) {
+      uint32_t bits;
+      std::memcpy(&bits, values + 4 * k, 4);
+      any |= lost(bits);
+    }
+    if (any != 0) return false;
   }
-  return low == 0;
+  return true;
 }
 
 // One sub-block of one column; `stored` are its 32 values.
@@ -90,15 +102,16 @@ PackFormat::PackFormat(DType type) : dtype(type) {
 
 DType packed_type(const Weight& weight) {
   if (weight.dtype != DType::kF32) return weight.dtype;
-  for (int64_t row = 0; row < weight.rows; ++row) {
-    if (!are_bf16(weight.row(row), weight.columns)) return DType::kF32;
-  }
-  return DType::kBF16;
+  if (keeps_all(weight, [](uint32_t bits) { return bits & 0xFFFF; })) return DType::kBF16;
+  const auto lost = [](uint32_t bits) {
+    return bits ^ std::bit_cast<uint32_t>(half_to_float(to_half(bits)));
+  };
+  return keeps_all(weight, lost) ? DType::kF16 : DType::kF32;
 }
 
 void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile) {
   std::memset(tile, 0, format.tile_bytes(weight.columns));
-  if (!format.quantized()) return pack_plain(weight, format.value_bytes, first, tile);
+  if (!format.quantized()) return pack_plain(weight, format.dtype, first, tile);
   const int block_bytes = type_info(weight.dtype).bytes;
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
   DecodedBlock block;

@@ -2,9 +2,9 @@
 //
 // Sixteen rows of the matrix (outputs) are a tile; a tile holds everything that its sixteen sums
 // over k need, in order of k, so that one pass reads memory once and in one direction.
-//   F32, F16, BF16: [columns][16] values as stored; F32 whose values are all BF16 numbers as those.
-//   Quantized: the scales of all blocks of k, each d [16] fp16; d_min [16] fp16 if the type has a
-//   minimum; for K-quants sub_scale [groups][16] int8 and sub_min [groups][16] uint8 (with a
+//   F32, F16, BF16: [columns][16] values as stored; F32 whose values are all BF16 or F16 numbers as
+//   those. Quantized: the scales of all blocks of k, each d [16] fp16; d_min [16] fp16 if the type
+//   has a minimum; for K-quants sub_scale [groups][16] int8 and sub_min [groups][16] uint8 (with a
 //   minimum). Then, from a multiple of 64 bytes, the values q + zero: for each 32 values of k,
 //   entries e = (column, k mod 4) of eight quads of k:
 //     8 bits: [8 quads][64 e] bytes
@@ -45,9 +45,9 @@ struct PackFormat {
   }
 };
 
-// The type in which a weight is packed: its own, or BF16 for F32 whose values are all BF16 numbers,
-// as most F32 files' are that were made from a published model: the products have the same bits,
-// and half as much memory is read. Reads the whole weight then.
+// The type in which a weight is packed: its own, or BF16 or F16 for F32 whose values are all such
+// numbers, as most F32 files' are that were made from a published model: the products have the same
+// bits, and half as much memory is read. Reads the whole weight then.
 DType packed_type(const Weight& weight);
 
 // Writes the tile of rows first..first+15 of `weight`; rows beyond the matrix are zero.

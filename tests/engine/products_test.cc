@@ -197,12 +197,9 @@ TEST_P(ProductsTest, EmbeddingRowsAreWhatTheirTypeDefines) {
   }
 }
 
-TEST(CpuProducts, F32WeightsThatAreBf16NumbersTakeHalfTheMemoryAndGiveTheSameBits) {
+TEST(CpuProducts, F32WeightsThatAreNumbersOfAHalfTypeTakeHalfTheMemoryAndGiveTheSameBits) {
   const int64_t outputs = 37, columns = 320;
   const int rows = 11;
-  const auto narrow = random_weight(DType::kBF16, outputs, columns, 3);
-  std::vector<float> wide(static_cast<size_t>(outputs * columns));
-  dequantize(DType::kBF16, narrow.data(), outputs * columns, wide.data());
   const auto x = random_floats(static_cast<size_t>(rows * columns), 4);
   const auto ops = std::move(make_cpu_ops({1, "auto", Activations::kFixed16})).value();
   const auto product = [&](const Weight& weight) {
@@ -213,17 +210,23 @@ TEST(CpuProducts, F32WeightsThatAreBf16NumbersTakeHalfTheMemoryAndGiveTheSameBit
     ops->matmul(x.data(), rows, products);
     return std::pair(packed->size_bytes(), out);
   };
-  const Weight as_f32{reinterpret_cast<const uint8_t*>(wide.data()), DType::kF32, outputs, columns};
-  const auto of_f32 = product(as_f32);
-  EXPECT_EQ(of_f32, product({narrow.data(), DType::kBF16, outputs, columns}));
-  // Only the last value of all is not.
-  wide.back() += 1.0f + 0x1p-10f;
-  const auto other = product(as_f32);
-  EXPECT_EQ(other.first, 2 * of_f32.first);
-  EXPECT_NE(other.second.back(), of_f32.second.back());
-  for (size_t i = 0; i < of_f32.second.size(); ++i) {
-    if (i % outputs == outputs - 1) continue;
-    EXPECT_EQ(other.second[i], of_f32.second[i]) << i;
+  for (const DType half : {DType::kBF16, DType::kF16}) {
+    const auto narrow = random_weight(half, outputs, columns, 3);
+    std::vector<float> wide(static_cast<size_t>(outputs * columns));
+    dequantize(half, narrow.data(), outputs * columns, wide.data());
+    const Weight as_f32{reinterpret_cast<const uint8_t*>(wide.data()), DType::kF32, outputs,
+                        columns};
+    const auto of_f32 = product(as_f32);
+    EXPECT_EQ(of_f32, product({narrow.data(), half, outputs, columns}));
+    // Only the last value of all is none of its numbers, nor one of the other type's.
+    wide.back() = 1.0f + 0x1p-20f;
+    const auto other = product(as_f32);
+    EXPECT_EQ(other.first, 2 * of_f32.first);
+    EXPECT_NE(other.second.back(), of_f32.second.back());
+    for (size_t i = 0; i < of_f32.second.size(); ++i) {
+      if (i % outputs == outputs - 1) continue;
+      EXPECT_EQ(other.second[i], of_f32.second[i]) << i;
+    }
   }
 }
 
