@@ -101,7 +101,8 @@ void Transformer::forward(std::span<const BatchRow> rows, std::span<const int> w
   }
   ops_.begin({rows, wanted, config_.heads / config_.kv_heads});
   ops_.upload(host_angles_.data(), static_cast<size_t>(count) * config_.head_dim, angles_);
-  ops_.run(logits, [&] { run_layers(count, static_cast<int>(wanted.size()), logits); });
+  const auto layers = [&] { run_layers(count, static_cast<int>(wanted.size()), logits); };
+  ops_.run(logits, std::ref(layers));  // a std::function of the lambda itself takes memory
 }
 
 void Transformer::run_layers(int rows, int wanted, float* logits) {

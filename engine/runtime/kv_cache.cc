@@ -29,6 +29,11 @@ void KvCache::release(int page) {
 
 void KvCache::copy(int from, int to) { ops_.copy(data(from), page_bytes_, data(to)); }
 
+PageTable::PageTable(KvCache& cache, int most_tokens) : cache_(&cache) {
+  ids_.reserve(static_cast<size_t>(pages_for(most_tokens)));
+  data_.reserve(static_cast<size_t>(pages_for(most_tokens)));
+}
+
 PageTable& PageTable::operator=(PageTable&& other) noexcept {
   std::swap(cache_, other.cache_);
   ids_.swap(other.ids_);

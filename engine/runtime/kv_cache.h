@@ -37,7 +37,8 @@ class KvCache {
 // The pages of one sequence, in order of position. Releases them on destruction.
 class PageTable {
  public:
-  explicit PageTable(KvCache& cache) : cache_(&cache) {}
+  // `most_tokens`: up to so many positions the table itself takes no more memory.
+  explicit PageTable(KvCache& cache, int most_tokens = 0);
   PageTable(PageTable&& other) noexcept = default;
   PageTable& operator=(PageTable&& other) noexcept;
   ~PageTable() { clear(); }

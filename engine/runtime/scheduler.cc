@@ -91,7 +91,7 @@ Scheduler::SequencePtr Scheduler::next_sequence(RequestSource& source) {
   }
   std::optional<Request> request = source.next();
   if (!request) return nullptr;
-  return std::make_unique<Sequence>(std::move(*request), cache_);
+  return std::make_unique<Sequence>(std::move(*request), cache_, model_.config().context_length);
 }
 
 Status Scheduler::admit(RequestSource& source, CompletionSink& sink,

@@ -1,6 +1,7 @@
 // Continuous batching over a paged KV cache: decides which sequences run, and steps them.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <map>
@@ -44,7 +45,11 @@ class Scheduler {
   };
 
   struct Sequence {
-    Sequence(Request r, KvCache& cache) : request(std::move(r)), pages(cache) {}
+    Sequence(Request r, KvCache& cache, int context_length)
+        : request(std::move(r)), pages(cache, most_positions(context_length)) {
+      const int most_tokens = most_positions(context_length) - prompt_tokens();
+      tokens.reserve(static_cast<size_t>(std::max(0, most_tokens)));
+    }
     Request request;
     std::shared_ptr<PromptGroup> group;  // while active
     PageTable pages;
@@ -57,6 +62,10 @@ class Scheduler {
     std::string error;
     size_t text_end = std::string::npos;  // where a stop string began
 
+    int most_positions(int context_length) const {
+      const int64_t asked = int64_t{prompt_tokens()} + request.sampling->max_tokens;
+      return static_cast<int>(std::min<int64_t>(context_length, asked));
+    }
     int prompt_tokens() const { return static_cast<int>(request.prompt->token_ids.size()); }
     int known_tokens() const { return static_cast<int>(tokens.size()) + drawing; }
     // Positions whose keys and values must be in the cache before the next step's own.
