@@ -340,17 +340,22 @@ void Scheduler::accept_token(Sequence& sequence, const SampledToken& sampled) {
 // A stop string inside the thought is part of the thought.
 void Scheduler::find_stop_string(Sequence& sequence, size_t new_bytes) {
   const std::string& text = sequence.text;
-  size_t from = 0;
-  const size_t closed = text.find("</think>");
-  if (closed != std::string::npos) {
-    from = closed;
-  } else if (sequence.request.prompt->opens_thought || text.find("<think>") != std::string::npos) {
-    return;
+  const auto tail = [&](std::string_view word) {
+    const size_t length = new_bytes + word.size();
+    return text.size() > length ? text.size() - length : 0;
+  };
+  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
+  if (!sequence.thought_end) {
+    if (const size_t found = text.find(kClose, tail(kClose)); found != std::string::npos) {
+      sequence.thought_end = found;
+    } else {
+      sequence.thinks = sequence.thinks || sequence.request.prompt->opens_thought ||
+                        text.find(kOpen, tail(kOpen)) != std::string::npos;
+      if (sequence.thinks) return;
+    }
   }
   for (const std::string& stop : sequence.request.sampling->stop) {
-    const size_t tail = new_bytes + stop.size();
-    const size_t start = std::max(from, text.size() > tail ? text.size() - tail : 0);
-    const size_t found = text.find(stop, start);
+    const size_t found = text.find(stop, std::max(sequence.thought_end.value_or(0), tail(stop)));
     if (found != std::string::npos && found < sequence.text_end) {
       sequence.text_end = found;
       sequence.finish = FinishReason::kStop;

@@ -54,9 +54,11 @@ class Scheduler {
     std::shared_ptr<PromptGroup> group;  // while active
     PageTable pages;
     std::vector<int32_t> tokens;
-    int drawing = 0;   // tokens that are being drawn, after those
-    int draw_row = 0;  // of the last of them, in its step
-    std::string text;  // bytes so far, kept only when there are stop strings
+    int drawing = 0;                    // tokens that are being drawn, after those
+    int draw_row = 0;                   // of the last of them, in its step
+    std::string text;                   // bytes so far, kept only when there are stop strings
+    bool thinks = false;                // the text opened a thought,
+    std::optional<size_t> thought_end;  // and closed one here
     double logprob = 0;
     std::optional<FinishReason> finish;
     std::string error;
