@@ -1,6 +1,7 @@
 // Tokens a second of a whole model, as llama.cpp's llama-batched-bench counts them: one prompt that
 // all sequences share, then steps in which every sequence gets one token, sampled at T 0.6, top-p
-// 0.95. Arguments: sequences, prompt tokens, generated tokens.
+// 0.95. Arguments: sequences, prompt tokens, generated tokens, and tokens that each sequence has of
+// its own when it begins, which are copies of the prompt's.
 //   ASSAY_BENCH_MODEL=model.gguf [ASSAY_BENCH_DEVICE=cpu|cuda|simt] [ASSAY_BENCH_ACTIVATIONS=…]
 //   [ASSAY_BENCH_KV=…] [ASSAY_BENCH_THREADS=2] assay_bench --benchmark_filter=Engine
 // The model may be R1-Distill-Qwen-1.5B:Q4_K, of random weights in a published model's shape.
@@ -72,7 +73,7 @@ std::vector<BatchRow> prompt_rows(const PageTable& pages, int count, int vocab_s
 void EngineDecode(benchmark::State& state) {
   Bench& bench = Bench::get();
   const int sequences = static_cast<int>(state.range(0)), prompt = static_cast<int>(state.range(1)),
-            generated = static_cast<int>(state.range(2));
+            generated = static_cast<int>(state.range(2)), own = static_cast<int>(state.range(3));
   const int vocab_size = bench.transformer->config().vocab_size;
   KvCache cache(*bench.ops, bench.transformer->page_bytes(), 1 << 24);
   PageTable shared(cache);
@@ -86,19 +87,28 @@ void EngineDecode(benchmark::State& state) {
   std::vector<SampledToken> tokens(wanted.size());
   std::vector<SampleRow> samples;
   for (auto _ : state) {
+    state.PauseTiming();
     std::vector<PageTable> tables;
     std::vector<BatchRow> rows;
     for (int s = 0; s < sequences; ++s) {
       wanted[s] = s;
       tokens[s].token = s % vocab_size;
-      tables.emplace_back(cache).share_prefix(shared, prompt);
+      PageTable& table = tables.emplace_back(cache);
+      table.share_prefix(shared, prompt);
+      table.grow_to(prompt + own);
+      for (int page = shared.size(); page < table.size(); ++page) {
+        bench.ops->copy(shared.data()[page % shared.size()], bench.transformer->page_bytes(),
+                        table.data()[page]);
+      }
     }
+    state.ResumeTiming();
     for (int step = 0; step < generated; ++step) {
       rows.clear();
       samples.clear();
       for (int s = 0; s < sequences; ++s) {
-        tables[s].grow_to(prompt + step + 1);
-        rows.push_back({tokens[s].token, prompt + step, tables[s].data()});
+        const int position = prompt + own + step;
+        tables[s].grow_to(position + 1);
+        rows.push_back({tokens[s].token, position, tables[s].data()});
         samples.push_back(
             {&sampling, {1, 2}, static_cast<uint32_t>(step), static_cast<uint32_t>(s)});
       }
@@ -116,13 +126,14 @@ void EngineDecode(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * sequences * generated);
 }
 BENCHMARK(EngineDecode)
-    ->Args({1, 128, 128})
-    ->Args({8, 128, 128})
-    ->Args({64, 128, 128})
-    ->Args({64, 128, 512})
-    ->Args({64, 128, 2048})
-    ->Args({256, 128, 128})
-    ->Args({8, 16, 4})
+    ->Args({1, 128, 128, 0})
+    ->Args({8, 128, 128, 0})
+    ->Args({64, 128, 128, 0})
+    ->Args({64, 128, 512, 0})
+    ->Args({64, 128, 2048, 0})
+    ->Args({64, 128, 32, 1024})
+    ->Args({256, 128, 128, 0})
+    ->Args({8, 16, 4, 0})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
