@@ -10,26 +10,13 @@
 #include <optional>
 #include <vector>
 
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "harness/base/parallel.h"
 
 namespace assay {
 namespace {
 
 constexpr int kMaxUnderWay = 512;  // completions between the engine and the disk
 constexpr size_t kMaxBatch = 256;  // records in one transaction
-
-// oneTBB orders what it runs inside its own library, which ThreadSanitizer does not see: it is told
-// that what a thread did before `done` comes before what another does after `see` of the same
-// address.
-#if defined(__SANITIZE_THREAD__)
-void done(const void* at) { __tsan_release(const_cast<void*>(at)); }
-void see(const void* at) { __tsan_acquire(const_cast<void*>(at)); }
-#else
-void done(const void*) {}
-void see(const void*) {}
-#endif
 
 }  // namespace
 
@@ -48,16 +35,16 @@ struct Pipeline::Graph {
    public:
     Message() = default;
     explicit Message(std::shared_ptr<T> content) : content_(std::move(content)) {}
-    Message(const Message& other) : content_(other.content()) { done(this); }
+    Message(const Message& other) : content_(other.content()) { done_at(this); }
     Message& operator=(const Message& other) {
       content_ = other.content();
-      done(this);
+      done_at(this);
       return *this;
     }
     ~Message() = default;
 
     const std::shared_ptr<T>& content() const {
-      see(this);
+      seen_at(this);
       return content_;
     }
 
@@ -94,7 +81,7 @@ struct Pipeline::Graph {
   }
 
   tbb::flow::continue_msg keep(const EncodedPtr& encoded) {
-    see(this);
+    seen_at(this);
     if (!failed) {
       Status status = store.insert(*encoded);
       if (status.ok()) uncommitted.push_back(encoded);
@@ -112,7 +99,7 @@ struct Pipeline::Graph {
       --under_way;
     }
     room.notify_one();
-    done(this);
+    done_at(this);
     return {};
   }
 
@@ -163,7 +150,7 @@ Status Pipeline::accept(Completion completion) {
 
 Status Pipeline::finish() {
   graph_->graph->wait_for_all();
-  see(graph_.get());
+  seen_at(graph_.get());
   if (!graph_->error) {
     const Status status = graph_->commit();
     if (!status.ok()) graph_->fail(status.error());

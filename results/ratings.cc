@@ -1,7 +1,6 @@
 #include "results/ratings.h"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <tuple>
 
 #include "harness/base/hash.h"
+#include "harness/base/parallel.h"
 #include "harness/base/text.h"
 #include "results/logistic.h"
 
@@ -18,7 +18,7 @@ namespace {
 const double kPointsPerUnit = 400 / std::log(10.0);
 
 // How often each of n things is drawn in n draws with replacement.
-std::vector<double> resample(size_t n, int replicate, const PhiloxKey& key) {
+std::vector<double> resample(size_t n, int64_t replicate, const PhiloxKey& key) {
   std::vector<double> counts(n, 0);
   for (size_t i = 0; i < n; ++i) {
     const double u =
@@ -175,7 +175,7 @@ Result<Ratings> rate(const std::vector<Battle>& battles, const RatingOptions& op
   std::vector<std::vector<double>> drawn(
       n, std::vector<double>(static_cast<size_t>(options.bootstrap)));
   const PhiloxKey key = stream_key(options.seed, "ratings", "bootstrap");
-  tbb::parallel_for(0, options.bootstrap, [&](int replicate) {
+  parallel_for(options.bootstrap, [&](int64_t replicate) {
     const std::vector<double> times = resample(battles.size(), replicate, key);
     std::vector<double> counts(design.rows.size(), 0);
     for (size_t i = 0; i < battles.size(); ++i) counts[design.row_of[i]] += times[i];
@@ -224,7 +224,7 @@ WinRate win_rate(const std::vector<std::pair<double, double>>& won_of_games,
   out.value = value({});
   std::vector<double> drawn(static_cast<size_t>(bootstrap));
   const PhiloxKey key = stream_key(seed, "win rate", "bootstrap");
-  tbb::parallel_for(0, bootstrap, [&](int replicate) {
+  parallel_for(bootstrap, [&](int64_t replicate) {
     drawn[static_cast<size_t>(replicate)] = value(resample(rows.size(), replicate, key));
   });
   std::tie(out.lower, out.upper) = interval(drawn);

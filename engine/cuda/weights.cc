@@ -1,11 +1,10 @@
 #include "engine/cuda/weights.h"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "engine/blocks.h"
+#include "harness/base/parallel.h"
 
 namespace assay {
 namespace {
@@ -80,7 +79,7 @@ void repack(const Weight& weight, int first_tile, int count, uint8_t* packed) {
   const CudaWeightShape shape = cuda_weight_shape(weight.dtype, weight.rows, weight.columns);
   const int block_bytes = type_info(weight.dtype).bytes;
   const int64_t row_bytes = int64_t{shape.units} * format.tile_bytes();
-  tbb::parallel_for(0, count, [&](int tile) {
+  parallel_for(count, [&](int64_t tile) {
     uint8_t* to_row = packed + tile * row_bytes;
     std::memset(to_row, 0, static_cast<size_t>(row_bytes));
     DecodedBlock block;

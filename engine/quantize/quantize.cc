@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +10,7 @@
 #include "engine/blocks.h"
 #include "engine/quantize/quantize_row.h"
 #include "engine/quantize/source.h"
+#include "harness/base/parallel.h"
 
 namespace assay {
 namespace {
@@ -118,10 +117,9 @@ class Writer {
       const int64_t count = std::min(rows_of_part, weight.rows - first);
       bytes.resize(planned.row_bytes * static_cast<size_t>(count));
       std::atomic<bool> finite = true;
-      const tbb::blocked_range<int64_t> rows(0, count);
-      tbb::parallel_for(rows, [&](const tbb::blocked_range<int64_t>& range) {
+      parallel_ranges(count, [&](int64_t begin, int64_t end) {
         std::vector<float> values(static_cast<size_t>(weight.columns));
-        for (int64_t i = range.begin(); i < range.end(); ++i) {
+        for (int64_t i = begin; i < end; ++i) {
           const int64_t row =
               planned.source->heads_to_pair > 0 ? row_of_pairs(first + i, head_dim_) : first + i;
           dequantize(weight.dtype, weight.row(row), weight.columns, values.data());

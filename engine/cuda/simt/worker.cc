@@ -2,7 +2,6 @@
 #include "engine/cuda/simt/block.h"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <boost/context/fiber.hpp>
@@ -15,6 +14,7 @@
 #include <span>
 
 #include "harness/base/check.h"
+#include "harness/base/parallel.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -359,7 +359,8 @@ void run_grid(const LaunchConfig& config, const std::function<void()>& body) {
           Fault{config.kernel, "the device was lost", "worker.cc", __LINE__, {}, {}};
     }
   }
-  tbb::parallel_for(uint64_t{0}, config.grid.count(), [&](uint64_t i) {
+  parallel_for(static_cast<int64_t>(config.grid.count()), [&](int64_t index) {
+    const auto i = static_cast<uint64_t>(index);
     {
       const std::scoped_lock lock(state.mutex);
       if (state.first_fault) return;
