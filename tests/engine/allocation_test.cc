@@ -1,5 +1,5 @@
-// A decode step takes no memory from the heap. Here alone, because the count replaces the whole
-// program's operator new.
+// A decode step of one thread takes no memory from the heap once its scratch has grown. Here alone,
+// because the count replaces the whole program's operator new.
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -55,7 +55,7 @@ class Window : public SampleWatch {
   int tokens_ = 0;
 };
 
-TEST(Allocations, ADecodeStepMakesNone) {
+TEST(Allocations, ADecodeStepOfOneThreadMakesNoneOnceItsScratchHasGrown) {
   const auto model = LocalModel::open(*find_resource("engine/builtin"));
   ASSERT_OK(model);
   LocalEngineOptions options;
