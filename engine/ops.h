@@ -152,6 +152,10 @@ class Ops {
   // What pack() will take; may read all of the weight.
   virtual size_t packed_bytes(const Weight& weight) const = 0;
 
+  // Makes room for sequences of so many positions, so that no later step takes memory because they
+  // have grown.
+  virtual void reserve(int positions) { static_cast<void>(positions); }
+
   // The rows that embed, gather, rope_and_store and attention work on until the next begin(); they
   // must stay.
   virtual void begin(const Batch& batch) = 0;

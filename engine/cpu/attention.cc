@@ -12,19 +12,25 @@ namespace {
 // Query vectors that pass over a page together.
 constexpr int kQueries = 48;
 
-float* at_least(std::vector<float>& buffer, size_t count) {
-  if (buffer.size() < count) buffer.resize(std::max(count, 2 * buffer.size()));
-  return buffer.data();
-}
+int64_t rows_together(int group) { return std::max(1, kQueries / group); }
+
+int64_t whole_pages(int positions) { return (positions + kPageTokens - 1) / kPageTokens; }
+
+}  // namespace
 
 // Rows first..first+count-1 of a unit, which read the same pages begin..end-1; of the last one they
 // see `last_tokens` positions.
-struct Segment {
+struct CpuAttention::Segment {
   int first, count, begin, end, last_tokens;
   size_t pages;  // where they begin in Unit::pages
 };
 
-}  // namespace
+struct alignas(64) CpuAttention::Scratch {
+  std::unique_ptr<float[]> floats;  // not touched, and so not taken, before it is needed
+  size_t size = 0;
+  std::vector<Segment> segments;
+  std::vector<KvPage> pages;
+};
 
 // All queries of some rows on one KV head. Rows of samples of one question stand side by side and
 // share their prompt's pages: such rows pass over them together.
@@ -95,6 +101,29 @@ struct CpuAttention::Unit {
   }
 };
 
+CpuAttention::CpuAttention(const CpuKernels& kernels, Team& team)
+    : kernels_(kernels),
+      team_(team),
+      scratch_(std::make_unique<Scratch[]>(static_cast<size_t>(team.threads()))) {}
+
+CpuAttention::~CpuAttention() = default;
+
+// For every thread at once, since chance decides which of them takes the largest unit.
+void CpuAttention::make_room(std::span<const BatchRow> rows, int group, const KvLayout& kv) {
+  for (const BatchRow& row : rows) reserve(row.position + 1);
+  const int64_t count = rows_together(group), pages = whole_pages(most_positions_);
+  const auto size = static_cast<size_t>(count * group *
+                                        (kv.head_dim + pages * kPageTokens + kv.padded_dim() + 1));
+  for (int thread = 0; thread < team_.threads(); ++thread) {
+    Scratch& scratch = scratch_[thread];
+    if (size <= scratch.size) continue;
+    scratch.floats = std::make_unique_for_overwrite<float[]>(size);
+    scratch.size = size;
+    scratch.segments.reserve(static_cast<size_t>(2 * count));  // a tree with the rows as leaves
+    scratch.pages.reserve(static_cast<size_t>(count * pages));
+  }
+}
+
 void CpuAttention::store(const float* k, const float* v, const BatchRow& row, int head,
                          const KvLayout& kv, size_t layer_offset) const {
   std::byte* layer = row.pages[row.position / kPageTokens] + layer_offset;
@@ -131,24 +160,25 @@ void CpuAttention::run(const float* q, std::span<const BatchRow> rows, int heads
                        const KvLayout& kv, size_t layer_offset, float* out) {
   const int group = heads / kv.kv_heads, dim = kv.head_dim;
   const auto count = static_cast<int64_t>(rows.size());
-  int64_t block = std::max(1, kQueries / group);
+  make_room(rows, group, kv);
+  int64_t block = rows_together(group);
   // Small units when there are many threads to share them.
   block = std::clamp<int64_t>(count * kv.kv_heads / (int64_t{2} * team_.threads()), 1, block);
   const int64_t blocks = (count + block - 1) / block;
-  team_.for_each(blocks * kv.kv_heads, [&](int64_t task) {
+  team_.for_each(blocks * kv.kv_heads, [&](int64_t task, int thread) {
     const int64_t first = task / kv.kv_heads * block;
     const int head = static_cast<int>(task % kv.kv_heads);
     const auto own = rows.subspan(static_cast<size_t>(first),
                                   static_cast<size_t>(std::min(block, count - first)));
     int last = 0;
     for (const BatchRow& row : own) last = std::max(last, row.position);
-    const int64_t stride = (last / kPageTokens + 1) * kPageTokens;
+    const int64_t stride = whole_pages(last + 1) * kPageTokens;
     const int padded = kv.padded_dim();
     const size_t vectors = own.size() * group;
-    thread_local std::vector<float> scratch;
-    thread_local std::vector<Segment> segments;
-    thread_local std::vector<KvPage> pages;
-    float* memory = at_least(scratch, vectors * (dim + stride + padded + 1));
+    Scratch& scratch = scratch_[thread];
+    std::vector<Segment>& segments = scratch.segments;
+    std::vector<KvPage>& pages = scratch.pages;
+    float* memory = scratch.floats.get();
     float* scores = memory + vectors * dim;
     float* mixed = scores + vectors * stride;
     const Unit unit = {own,      kv,     layer_offset, head,  group,

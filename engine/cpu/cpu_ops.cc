@@ -27,7 +27,8 @@ class CpuOps : public Ops {
         team_(threads),
         matmul_(kernels, team_, activations),
         attention_(kernels, team_),
-        sampler_(kernels) {}
+        sampler_(kernels),
+        scratch_(static_cast<size_t>(team_.threads())) {}
 
   std::string_view name() const override { return "cpu"; }
 
@@ -66,6 +67,8 @@ class CpuOps : public Ops {
   size_t packed_bytes(const Weight& weight) const override {
     return CpuWeight::size_bytes(PackFormat(packed_type(weight)), weight.rows, weight.columns);
   }
+
+  void reserve(int positions) override { attention_.reserve(positions); }
 
   void begin(const Batch& batch) override {
     rows_ = batch.rows;
@@ -147,9 +150,10 @@ class CpuOps : public Ops {
     }
     waiting_ = true;
     drawn_.resize(rows.size());
-    team_.for_each(static_cast<int64_t>(rows.size()), [&](int64_t r) {
-      thread_local Sampler::Scratch scratch;
-      drawn_[r] = sampler_.sample(logits + r * vocab_size, vocab_size, rows[r], scratch);
+    for (Scratch& scratch : scratch_) scratch.sampling.reserve(vocab_size);
+    team_.for_each(static_cast<int64_t>(rows.size()), [&](int64_t r, int thread) {
+      drawn_[r] =
+          sampler_.sample(logits + r * vocab_size, vocab_size, rows[r], scratch_[thread].sampling);
     });
   }
 
@@ -163,26 +167,25 @@ class CpuOps : public Ops {
 
   void token_logprobs(const float* logits, int vocab_size, std::span<const int32_t> tokens,
                       double* out) override {
-    team_.for_each(static_cast<int64_t>(tokens.size()), [&](int64_t r) {
+    team_.for_each(static_cast<int64_t>(tokens.size()), [&](int64_t r, int thread) {
       const float* row = logits + r * vocab_size;
-      const Softmax softmax = softmax_of(row, vocab_size);
+      const Softmax softmax = softmax_of(row, vocab_size, scratch_[thread].sampling.weights);
       out[r] = static_cast<double>(row[tokens[r]] - softmax.best) - std::log(softmax.total);
     });
   }
 
   void compare_logits(const float* base, const float* other, int vocab_size,
                       std::span<LogitsDifference> out) override {
-    team_.for_each(static_cast<int64_t>(out.size()), [&](int64_t r) {
+    team_.for_each(static_cast<int64_t>(out.size()), [&](int64_t r, int thread) {
       const float *x = base + r * vocab_size, *y = other + r * vocab_size;
-      const Softmax p = softmax_of(x, vocab_size);
-      thread_local std::vector<float> p_weights;
-      p_weights.assign(p.weights, p.weights + vocab_size);
-      const Softmax q = softmax_of(y, vocab_size);
+      Scratch& scratch = scratch_[thread];
+      const Softmax p = softmax_of(x, vocab_size, scratch.base_weights);
+      const Softmax q = softmax_of(y, vocab_size, scratch.sampling.weights);
       const double shift = double{q.best} - double{p.best} + std::log(q.total / p.total);
       double sum = 0;
       for (int i = 0; i < vocab_size; ++i) {
         const double difference = double{x[i]} - double{y[i]} + shift;
-        sum += kl_term(p_weights[i] / p.total, q.weights[i] / q.total, difference);
+        sum += kl_term(p.weights[i] / p.total, q.weights[i] / q.total, difference);
       }
       out[r] = {sum, static_cast<int32_t>(std::find(x, x + vocab_size, p.best) - x),
                 static_cast<int32_t>(std::find(y, y + vocab_size, q.best) - y)};
@@ -190,9 +193,9 @@ class CpuOps : public Ops {
   }
 
   void log_softmax(float* x, int rows, int width) override {
-    team_.for_each(rows, [&](int64_t r) {
+    team_.for_each(rows, [&](int64_t r, int thread) {
       float* row = x + r * width;
-      const Softmax softmax = softmax_of(row, width);
+      const Softmax softmax = softmax_of(row, width, scratch_[thread].sampling.weights);
       const double log_total = std::log(softmax.total);
       for (int i = 0; i < width; ++i)
         row[i] = static_cast<float>(row[i] - softmax.best - log_total);
@@ -203,14 +206,18 @@ class CpuOps : public Ops {
   struct Softmax {
     float best;
     double total;          // Σ exp(x − best)
-    const float* weights;  // exp(x − best), until the thread's next one
+    const float* weights;  // exp(x − best)
   };
-  Softmax softmax_of(const float* x, int count) const {
-    thread_local std::vector<float> weights;
+  Softmax softmax_of(const float* x, int count, std::vector<float>& weights) const {
     weights.resize(static_cast<size_t>(count));
     const float best = kernels_.max(x, count);
     return {best, kernels_.exp_sum(x, count, best, 1.0f, weights.data()), weights.data()};
   }
+
+  struct alignas(64) Scratch {
+    Sampler::Scratch sampling;
+    std::vector<float> base_weights;
+  };
 
   // Element-wise work; too little of it is not worth waking threads for.
   template <typename Body>
@@ -241,6 +248,7 @@ class CpuOps : public Ops {
   Matmul matmul_;
   CpuAttention attention_;
   Sampler sampler_;
+  std::vector<Scratch> scratch_;  // of each thread
   std::span<const BatchRow> rows_;
   std::span<const int> wanted_;
   // Of the last sample(), and of the one before it; whether they are still to be collected.

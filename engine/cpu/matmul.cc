@@ -99,16 +99,18 @@ void Matmul::run(const float* x, int rows, std::span<const Product> products) {
     any_int = any_int || takes_int(weight);
   }
   if (any_int) quantize(x, rows, products[0].weight->columns());
-  team_.for_each(units, [=, this](int64_t index) {
+  const size_t whole_tiles = size_t{kMaxTiles} * kTileColumns * rows * team_.threads();
+  if (whole_tiles_.size() < whole_tiles) whole_tiles_.resize(whole_tiles);
+  team_.for_each(units, [=, this](int64_t index, int thread) {
     for (const Product& product : products) {
       const int64_t count = units_of(static_cast<const CpuWeight&>(*product.weight));
-      if (index < count) return run_unit(x, rows, product, index * unit_tiles());
+      if (index < count) return run_unit(x, rows, product, index * unit_tiles(), thread);
       index -= count;
     }
   });
 }
 
-void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t tile) const {
+void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t tile, int thread) {
   const auto& weight = static_cast<const CpuWeight&>(*product.weight);
   const auto tiles = static_cast<int>(std::min<int64_t>(unit_tiles(), weight.tiles() - tile));
   const int64_t first = tile * kTileColumns;
@@ -117,10 +119,8 @@ void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t 
   int64_t out_stride = weight.rows();
   const bool whole = count == tiles * kTileColumns;
   if (!whole) {  // the kernels write all columns of a tile
-    thread_local std::vector<float> whole_tiles;
     out_stride = tiles * kTileColumns;
-    whole_tiles.resize(static_cast<size_t>(rows * out_stride));
-    out = whole_tiles.data();
+    out = whole_tiles_.data() + int64_t{thread} * rows * kMaxTiles * kTileColumns;
   }
   const auto tile_at = [&](int64_t index) {
     return PackedTile{weight.format(), weight.tile(index), weight.columns(),

@@ -74,7 +74,7 @@ class Matmul {
     return (weight.tiles() + unit_tiles() - 1) / unit_tiles();
   }
   void quantize(const float* x, int rows, int64_t columns);
-  void run_unit(const float* x, int rows, const Product& product, int64_t tile) const;
+  void run_unit(const float* x, int rows, const Product& product, int64_t tile, int thread);
   void product_int(std::span<const PackedTile> tiles, int rows, float* out,
                    int64_t out_stride) const;
   void product_f32(std::span<const PackedTile> tiles, const float* x, int rows, float* out,
@@ -84,6 +84,7 @@ class Matmul {
   Team& team_;
   Activations activations_;
   IntRowsBuffer int_rows_;
+  std::vector<float> whole_tiles_;  // [threads][rows][kMaxTiles · kTileColumns]
 };
 
 }  // namespace assay

@@ -103,6 +103,12 @@ int32_t draw(const float* weights, const std::vector<int32_t>& kept, double unif
 
 }  // namespace
 
+void Sampler::Scratch::reserve(int vocab_size) {
+  weights.reserve(static_cast<size_t>(vocab_size));
+  kept.reserve(static_cast<size_t>(vocab_size));
+  order.reserve(static_cast<size_t>(vocab_size));
+}
+
 SampledToken Sampler::sample(const float* logits, int vocab_size, const SampleRow& row,
                              Scratch& scratch) const {
   const SamplingParams& params = *row.params;

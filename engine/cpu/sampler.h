@@ -14,9 +14,11 @@ class Sampler {
  public:
   explicit Sampler(const CpuKernels& kernels) : kernels_(kernels) {}
 
-  struct Scratch {
+  struct alignas(64) Scratch {
     std::vector<float> weights;
     std::vector<int32_t> kept, order;
+    // So that sample() takes no memory for logits of so many tokens.
+    void reserve(int vocab_size);
   };
 
   SampledToken sample(const float* logits, int vocab_size, const SampleRow& row,

@@ -65,24 +65,28 @@ void Team::work(int thread) noexcept {
   try {
     if (fixed_) {
       const int64_t end = count_ * (thread + 1) / threads();
-      for (int64_t i = count_ * thread / threads(); i < end; ++i) function_(context_, i);
+      for (int64_t i = count_ * thread / threads(); i < end; ++i) function_(context_, i, thread);
       return;
     }
     std::atomic<uint64_t>& own = left_[thread].range;
     for (uint64_t seen = own.load(); seen >> 32 < (seen & kEnd); seen = own.load()) {
-      if (own.compare_exchange_weak(seen, seen + kOne)) function_(context_, seen >> 32);
+      if (own.compare_exchange_weak(seen, seen + kOne)) {
+        function_(context_, static_cast<int64_t>(seen >> 32), thread);
+      }
     }
-    for (int i = 1; i < threads(); ++i) take_last_of((thread + i) % threads());
+    for (int i = 1; i < threads(); ++i) take_last_of((thread + i) % threads(), thread);
   } catch (...) {
     const std::lock_guard lock(error_mutex_);
     error_ = std::current_exception();
   }
 }
 
-void Team::take_last_of(int thread) {
-  std::atomic<uint64_t>& other = left_[thread].range;
-  for (uint64_t seen = other.load(); seen >> 32 < (seen & kEnd); seen = other.load()) {
-    if (other.compare_exchange_weak(seen, seen - 1)) function_(context_, (seen & kEnd) - 1);
+void Team::take_last_of(int other, int thread) {
+  std::atomic<uint64_t>& range = left_[other].range;
+  for (uint64_t seen = range.load(); seen >> 32 < (seen & kEnd); seen = range.load()) {
+    if (range.compare_exchange_weak(seen, seen - 1)) {
+      function_(context_, static_cast<int64_t>(seen & kEnd) - 1, thread);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace assay {
@@ -24,7 +25,8 @@ class Team {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Runs body(i) for i in 0..count-1, in any order, on all threads; returns when all have run. A
+  // Runs body(i), or body(i, thread) with thread in 0..threads()-1 for whoever has memory for each
+  // thread, for i in 0..count-1, in any order, on all threads; returns when all have run. A
   // thread goes from neighbour to neighbour until it has no more of its own, and then takes the
   // others' last ones. What `body` throws (memory runs out) reaches the caller, once every thread
   // has stopped. `count` is below 2^32.
@@ -41,22 +43,32 @@ class Team {
   }
 
  private:
-  using Function = void (*)(const void*, int64_t);
+  using Function = void (*)(const void*, int64_t, int);
+
+  template <typename Body>
+  static void call(const Body& body, int64_t i, int thread) {
+    if constexpr (std::is_invocable_v<const Body&, int64_t, int>) {
+      body(i, thread);
+    } else {
+      body(i);
+    }
+  }
 
   template <typename Body>
   void run_body(int64_t count, const Body& body, bool fixed) {
     if (count <= 1 || workers_.empty()) {
-      for (int64_t i = 0; i < count; ++i) body(i);
+      for (int64_t i = 0; i < count; ++i) call(body, i, 0);
       return;
     }
-    run(
-        count, [](const void* context, int64_t i) { (*static_cast<const Body*>(context))(i); },
-        &body, fixed);
+    const Function function = [](const void* context, int64_t i, int thread) {
+      call(*static_cast<const Body*>(context), i, thread);
+    };
+    run(count, function, &body, fixed);
   }
 
   void run(int64_t count, Function function, const void* context, bool fixed);
   void work(int thread) noexcept;
-  void take_last_of(int thread);
+  void take_last_of(int other, int thread);
   void worker_loop(int thread);
 
   // One section: written by the caller before `section_` is raised, read by workers after.

@@ -156,6 +156,7 @@ bool Scheduler::has_room_for(const Sequence& sequence) const {
 }
 
 bool Scheduler::start(Sequence& sequence) {
+  ops_.reserve(sequence.most_positions(model_.config().context_length));
   sequence.group = prefill(sequence.request.prompt);
   if (!sequence.group) return false;
   const int prompt_tokens = sequence.prompt_tokens();

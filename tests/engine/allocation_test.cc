@@ -1,4 +1,4 @@
-// A decode step of one thread takes no memory from the heap once its scratch has grown. Here alone,
+// A decode step takes no memory from the heap, but for new pages of the KV cache. Here alone,
 // because the count replaces the whole program's operator new.
 #include <atomic>
 #include <cstdlib>
@@ -41,38 +41,48 @@ REPLACED void operator delete(void* memory, size_t, std::align_val_t) noexcept {
 namespace assay {
 namespace {
 
-// Counts between two tokens of a sequence, a page of the KV cache apart.
+constexpr int kTokens = 400;  // of a sequence, which fill several pages of the KV cache
+
+// Counts between two of a sequence's tokens.
 class Window : public SampleWatch {
  public:
   void on_token(int32_t, double) override {
     ++tokens_;
-    counting = tokens_ >= 8 && tokens_ < 28;
+    counting = tokens_ >= 8 && tokens_ < kLast;
   }
   bool cancelled() const override { return false; }
-  bool is_behind() const { return tokens_ >= 28; }
+  bool is_behind() const { return tokens_ >= kLast; }
 
  private:
+  static constexpr int kLast = kTokens - 3;
   int tokens_ = 0;
 };
 
-TEST(Allocations, ADecodeStepOfOneThreadMakesNoneOnceItsScratchHasGrown) {
+TEST(Allocations, ADecodeStepMakesNone) {
   const auto model = LocalModel::open(*find_resource("engine/builtin"));
   ASSERT_OK(model);
   LocalEngineOptions options;
-  options.threads = 1;  // which of more takes a part, and needs room for it, is chance
+  options.threads = 2;
   options.batch_size = 8;
   const auto engine = LocalEngine::create(**model, options);
   ASSERT_OK(engine);
   const auto prompt = testing::make_prompt((*model)->tokenizer, "one two three");
-  SamplingParams sampling;
-  sampling.max_tokens = 31;
-  // The first half of them takes the pages of the cache, which the others find.
-  auto requests = testing::make_requests({prompt}, 2 * options.batch_size, sampling);
+  // Eight sequences take the cache's pages; four find them, and grow to twice the length.
+  SamplingParams half, whole;
+  half.max_tokens = kTokens / 2;
+  whole.max_tokens = kTokens;
+  auto requests = testing::make_requests({prompt}, options.batch_size, half);
+  for (Request& request :
+       testing::make_requests({prompt}, options.batch_size / 2, whole, /*seed=*/6)) {
+    request.id.sample_index += options.batch_size;
+    requests.push_back(std::move(request));
+  }
   const auto window = std::make_shared<Window>();
   requests.back().watch = window;
   const auto completions = testing::generate(**engine, requests);
+  ASSERT_EQ(completions.size(), requests.size());
   for (const auto& [id, completion] : completions) {
-    ASSERT_EQ(completion.token_ids.size(), 31u) << "ended within the window: of no use here";
+    ASSERT_EQ(completion.finish_reason, FinishReason::kLength) << "of no use here";
   }
   EXPECT_TRUE(window->is_behind());
   EXPECT_EQ(allocations, 0);
