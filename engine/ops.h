@@ -150,7 +150,7 @@ class Ops {
   virtual void copy(const std::byte* from, size_t bytes, std::byte* to) = 0;
   virtual std::unique_ptr<PackedWeight> pack(const Weight& weight) = 0;
   // What pack() will take; may read all of the weight.
-  virtual size_t packed_bytes(const Weight& weight) const = 0;
+  virtual size_t packed_bytes(const Weight& weight) = 0;
 
   // Makes room for sequences of so many positions, so that no later step takes memory because they
   // have grown.

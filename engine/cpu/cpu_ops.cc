@@ -64,8 +64,8 @@ class CpuOps : public Ops {
     return std::make_unique<CpuWeight>(weight, arena_, team_);
   }
 
-  size_t packed_bytes(const Weight& weight) const override {
-    return CpuWeight::size_bytes(PackFormat(packed_type(weight)), weight.rows, weight.columns);
+  size_t packed_bytes(const Weight& weight) override {
+    return CpuWeight::size_bytes(pack_format(weight, team_), weight.rows, weight.columns);
   }
 
   void reserve(int positions) override { attention_.reserve(positions); }

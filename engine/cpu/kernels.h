@@ -80,9 +80,12 @@ struct PackedTile {
 struct F32Tile {
   const void* w;  // [k][16] of dtype
   DType dtype;    // F32, F16 or BF16
-  // Not null, if w is F16 or BF16: a product writes it there as F32 while it multiplies its first
-  // kF32Rows rows, for those to come.
+  // Not null, if narrow(): a product writes it there as F32 while it multiplies its first kF32Rows
+  // rows, for those to come.
   float* wide = nullptr;
+  const F32Code* code = nullptr;  // not null: w are codes
+
+  bool narrow() const { return dtype != DType::kF32 || code != nullptr; }
 };
 
 struct alignas(64) IntScratch {
@@ -109,8 +112,8 @@ struct CpuKernels {
   int tiles;        // that products like to take together
 
   // Values k..k+count of a tile: k and count are multiples of the format's block (of 1 if it is not
-  // quantized). Quantized ones are written into the scratch [count · 16], exactly as their type
-  // defines them; others stay where they are.
+  // quantized; of 8 if it is coded). Quantized ones are written into the scratch [count · 16],
+  // exactly as their type defines them; others stay where they are.
   F32Tile (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, float* scratch);
   // The same for product_int.
   IntTile (*unpack_int)(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch);

@@ -93,6 +93,19 @@ HWY_INLINE PartI int_zero() { return hn::Zero(DI()); }
 HWY_INLINE PartI int_add(PartI a, PartI b) { return hn::Add(a, b); }
 HWY_INLINE int int_sum(PartI a) { return hn::GetLane(hn::SumOfLanes(DI(), a)); }
 HWY_INLINE Part int_to_float(PartI a) { return hn::ConvertTo(D(), a); }
+HWY_INLINE PartI words_load(const int32_t* at) { return hn::LoadU(DI(), at); }
+HWY_INLINE PartI words_and(PartI a, int32_t bits) { return hn::And(a, hn::Set(DI(), bits)); }
+HWY_INLINE PartI words_or(PartI a, PartI b) { return hn::Or(a, b); }
+// To the left, or, with a negative count, to the right, where the sign comes in.
+template <int kLeft>
+HWY_INLINE PartI words_shift(PartI a) {
+  if constexpr (kLeft >= 0) {
+    return hn::ShiftLeft<kLeft>(a);
+  } else {
+    return hn::ShiftRight<-kLeft>(a);
+  }
+}
+HWY_INLINE Part words_as_floats(PartI a) { return hn::BitCast(D(), a); }
 HWY_INLINE Part16 pairs_load(const int16_t* at) { return hn::LoadU(D16(), at); }
 // The first or the second numbers of pairs.
 HWY_INLINE Part pairs_side(Part16 pairs, int side) {
@@ -303,6 +316,18 @@ inline PartI int_zero() { return 0; }
 inline PartI int_add(PartI a, PartI b) { return a + b; }
 inline int int_sum(PartI a) { return a; }
 inline Part int_to_float(PartI a) { return static_cast<float>(a); }
+inline PartI words_load(const int32_t* at) { return *at; }
+inline PartI words_and(PartI a, int32_t bits) { return a & bits; }
+inline PartI words_or(PartI a, PartI b) { return a | b; }
+template <int kLeft>
+inline PartI words_shift(PartI a) {
+  if constexpr (kLeft >= 0) {
+    return static_cast<int32_t>(static_cast<uint32_t>(a) << kLeft);
+  } else {
+    return a >> -kLeft;
+  }
+}
+inline Part words_as_floats(PartI a) { return std::bit_cast<float>(a); }
 inline Part16 pairs_load(const int16_t* at) { return {at[0], at[1]}; }
 inline Part pairs_side(Part16 pairs, int side) {
   return static_cast<float>(side == 0 ? pairs.first : pairs.second);

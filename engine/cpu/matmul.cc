@@ -56,7 +56,7 @@ uint8_t* WeightArena::allocate(size_t size_bytes) {
 }
 
 CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
-    : format_(packed_type(weight)),
+    : format_(pack_format(weight, team)),
       rows_(weight.rows),
       columns_(weight.columns),
       tile_bytes_(format_.tile_bytes(weight.columns)),
@@ -67,13 +67,19 @@ CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
 }
 
 void CpuWeight::unpack_row(const CpuKernels& kernels, int64_t row, float* out) const {
+  const int64_t index = row / kTileColumns, column = row % kTileColumns;
+  if (format_.coded()) {
+    for (int64_t k = 0; k < columns_; ++k)
+      out[k] = coded_value(format_.code, tile(index), k, column);
+    return;
+  }
   alignas(64) thread_local float scratch[kMostF32Chunk * kTileColumns];
-  const PackedTile packed{format_, tile(row / kTileColumns), columns_, 0};
+  const PackedTile packed{format_, tile(index), columns_, 0};
   for (int64_t k = 0; k < columns_; k += kMostF32Chunk) {
     const int64_t values = std::min(kMostF32Chunk, columns_ - k);
     const F32Tile unpacked = kernels.unpack_f32(packed, k, values, scratch);
     const int bytes = type_info(unpacked.dtype).bytes;
-    const auto* at = static_cast<const uint8_t*>(unpacked.w) + row % kTileColumns * bytes;
+    const auto* at = static_cast<const uint8_t*>(unpacked.w) + column * bytes;
     for (int64_t i = 0; i < values; ++i) {
       dequantize(unpacked.dtype, at + i * kTileColumns * bytes, 1, out + k + i);
     }
@@ -166,7 +172,7 @@ void Matmul::product_f32(std::span<const PackedTile> tiles, const float* x, int 
     F32Tile unpacked[kMaxTiles];
     for (size_t t = 0; t < tiles.size(); ++t) {
       unpacked[t] = kernels_.unpack_f32(tiles[t], k, values, scratch[t]);
-      if (unpacked[t].dtype != DType::kF32 && rows > kF32Rows) unpacked[t].wide = scratch[t];
+      if (unpacked[t].narrow() && rows > kF32Rows) unpacked[t].wide = scratch[t];
     }
     kernels_.product_f32({unpacked, tiles.size()}, x + k, columns, rows, values, out, out_stride,
                          k > 0, next_of(tiles, k, values));

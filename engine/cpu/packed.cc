@@ -1,6 +1,7 @@
 #include "engine/cpu/packed.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 
@@ -34,9 +35,37 @@ void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* tile
   }
 }
 
+// Where value k of a column has its upper 16 bits, and its next 8.
+struct CodePlace {
+  int64_t upper, next;
+  CodePlace(int64_t k, int64_t column) {
+    const int64_t j = k % kCodeGroup, lane = (k - j) * 3 * kTileColumns + column * 4;
+    upper = lane + j / 2 * 64 + j % 2 * 2;
+    next = lane + 256 + j / 4 * 64 + j % 4;
+  }
+};
+
+void pack_codes(const Weight& weight, const F32Code& code, int64_t first, uint8_t* tile) {
+  const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
+  for (int64_t c = 0; c < count; ++c) {
+    const uint8_t* row = weight.row(first + c);
+    for (int64_t k = 0; k < weight.columns; ++k) {
+      uint32_t bits;
+      std::memcpy(&bits, row + 4 * k, 4);
+      const uint32_t coded = code.encode(bits);
+      const auto upper = static_cast<uint16_t>(coded >> 16);
+      const CodePlace place(k, c);
+      std::memcpy(tile + place.upper, &upper, 2);
+      tile[place.next] = static_cast<uint8_t>(coded >> 8);
+    }
+  }
+}
+
 // Whether every F32 value loses nothing; `lost`: not zero for the bits of one that does.
-bool keeps_all(const Weight& weight, const auto& lost) {
-  for (int64_t row = 0; row < weight.rows; ++row) {
+bool keeps_all(const Weight& weight, Team& team, const auto& lost) {
+  std::atomic<bool> all = true;
+  team.for_each(weight.rows, [&](int64_t row) {
+    if (!all.load(std::memory_order_relaxed)) return;
     const uint8_t* values = weight.row(row);
     uint32_t any = 0;
     for (int64_t k = 0; k < weight.columns; ++k) {
@@ -44,9 +73,9 @@ bool keeps_all(const Weight& weight, const auto& lost) {
       std::memcpy(&bits, values + 4 * k, 4);
       any |= lost(bits);
     }
-    if (any != 0) return false;
-  }
-  return true;
+    if (any != 0) all.store(false, std::memory_order_relaxed);
+  });
+  return all;
 }
 
 // One sub-block of one column; `stored` are its 32 values.
@@ -87,6 +116,28 @@ void pack_block(const PackFormat& format, const DecodedBlock& block, int column,
   }
 }
 
+// None, if a value has no code.
+F32Code code_for(const Weight& weight, Team& team) {
+  if (weight.columns % kCodeGroup != 0) return {};
+  if (!keeps_all(weight, team, [](uint32_t bits) { return bits & F32Code::kLost; })) return {};
+  std::atomic<uint32_t> least = 255, most = 0;  // exponents
+  team.for_each(weight.rows, [&](int64_t row) {
+    uint32_t low = 255, high = 0;
+    for (int64_t k = 0; k < weight.columns; ++k) {
+      uint32_t bits;
+      std::memcpy(&bits, weight.row(row) + 4 * k, 4);
+      if ((bits & ~F32Code::kSign) == 0) continue;
+      low = std::min(low, bits >> 23 & 255);
+      high = std::max(high, bits >> 23 & 255);
+    }
+    for (uint32_t seen = least; low < seen && !least.compare_exchange_weak(seen, low);) {
+    }
+    for (uint32_t seen = most; high > seen && !most.compare_exchange_weak(seen, high);) {
+    }
+  });
+  return F32Code::of(static_cast<int>(least), static_cast<int>(most));
+}
+
 }  // namespace
 
 PackFormat::PackFormat(DType type) : dtype(type) {
@@ -100,17 +151,30 @@ PackFormat::PackFormat(DType type) : dtype(type) {
   data_bytes = quant.bits == 8 ? 512 : 256 + 64 * high_bits();
 }
 
-DType packed_type(const Weight& weight) {
-  if (weight.dtype != DType::kF32) return weight.dtype;
-  if (keeps_all(weight, [](uint32_t bits) { return bits & 0xFFFF; })) return DType::kBF16;
-  const auto lost = [](uint32_t bits) {
+PackFormat pack_format(const Weight& weight, Team& team) {
+  PackFormat own(weight.dtype);
+  if (weight.dtype != DType::kF32) return own;
+  const auto lost_by_bf16 = [](uint32_t bits) { return bits & 0xFFFF; };
+  if (keeps_all(weight, team, lost_by_bf16)) return PackFormat(DType::kBF16);
+  const auto lost_by_f16 = [](uint32_t bits) {
     return bits ^ std::bit_cast<uint32_t>(half_to_float(to_half(bits)));
   };
-  return keeps_all(weight, lost) ? DType::kF16 : DType::kF32;
+  if (keeps_all(weight, team, lost_by_f16)) return PackFormat(DType::kF16);
+  own.code = code_for(weight, team);
+  if (own.coded()) own.value_bytes = 3;
+  return own;
+}
+
+float coded_value(const F32Code& code, const uint8_t* tile, int64_t k, int64_t column) {
+  const CodePlace place(k, column);
+  uint16_t upper;
+  std::memcpy(&upper, tile + place.upper, 2);
+  return code.decode(uint32_t{upper} << 16 | uint32_t{tile[place.next]} << 8);
 }
 
 void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile) {
   std::memset(tile, 0, format.tile_bytes(weight.columns));
+  if (format.coded()) return pack_codes(weight, format.code, first, tile);
   if (!format.quantized()) return pack_plain(weight, format.dtype, first, tile);
   const int block_bytes = type_info(weight.dtype).bytes;
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);

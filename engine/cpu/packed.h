@@ -3,10 +3,11 @@
 // Sixteen rows of the matrix (outputs) are a tile; a tile holds everything that its sixteen sums
 // over k need, in order of k, so that one pass reads memory once and in one direction.
 //   F32, F16, BF16: [columns][16] values as stored; F32 whose values are all BF16 or F16 numbers as
-//   those. Quantized: the scales of all blocks of k, each d [16] fp16; d_min [16] fp16 if the type
-//   has a minimum; for K-quants sub_scale [groups][16] int8 and sub_min [groups][16] uint8 (with a
-//   minimum). Then, from a multiple of 64 bytes, the values q + zero: for each 32 values of k,
-//   entries e = (column, k mod 4) of eight quads of k:
+//   those. F32 that has a code (f32_code.h): for each eight values of k their upper 16
+//   bits, [4][16][2], and the next 8, [2][16][4]. Quantized: the scales of all blocks of k, each d
+//   [16] fp16; d_min [16] fp16 if the type has a minimum; for K-quants sub_scale [groups][16] int8
+//   and sub_min [groups][16] uint8 (with a minimum). Then, from a multiple of 64 bytes, the values
+//   q + zero: for each 32 values of k, entries e = (column, k mod 4) of eight quads of k:
 //     8 bits: [8 quads][64 e] bytes
 //     fewer:  [4][64 e] bytes, quad u in the low nibble, quad u + 4 in the high one; then, for 5
 //             bits, [64 e] with bit u for quad u, for 6 bits [2][64 e] with bits 2b and 2b + 1 of
@@ -18,21 +19,26 @@
 #include <memory>
 
 #include "engine/blocks.h"
+#include "engine/cpu/f32_code.h"
+#include "engine/cpu/team.h"
 #include "engine/tensor.h"
 
 namespace assay {
 
 constexpr int kTileColumns = 16;
 constexpr int kSubBlock = 32;  // values of k that are unpacked together
+constexpr int kCodeGroup = 8;  // values of k whose codes stand together
 
 struct PackFormat {
   DType dtype = DType::kF32;
   QuantFormat quant{};                   // of a quantized type
   int value_bytes = 4;                   // of another
+  F32Code code{};                        // of F32, in three bytes
   int header_bytes = 0, data_bytes = 0;  // of a block; data of one sub-block
 
   explicit PackFormat(DType type);
   bool quantized() const { return is_quantized(dtype); }
+  bool coded() const { return code.base >= 0; }
   int high_bits() const { return quant.bits == 5 ? 1 : quant.bits == 6 ? 2 : 0; }
   int zero() const { return quant.bits == 8 ? 128 : quant.zero; }
   // Where the values of a tile begin.
@@ -45,13 +51,16 @@ struct PackFormat {
   }
 };
 
-// The type in which a weight is packed: its own, or BF16 or F16 for F32 whose values are all such
-// numbers, as most F32 files' are that were made from a published model: the products have the same
-// bits, and half as much memory is read. Reads the whole weight then.
-DType packed_type(const Weight& weight);
+// How a weight is packed: as its type is, or F32 as BF16 or F16 if its values are all such numbers,
+// as most F32 files' are that were made from a published model, or in codes: the products have the
+// same bits, and less memory is read. Reads all of an F32 weight.
+PackFormat pack_format(const Weight& weight, Team& team);
 
 // Writes the tile of rows first..first+15 of `weight`; rows beyond the matrix are zero.
-// `format` is packed_type()'s, or the weight's own type's.
+// `format` is pack_format()'s, or the weight's own type's.
 void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile);
+
+// One value of a tile of codes.
+float coded_value(const F32Code& code, const uint8_t* tile, int64_t k, int64_t column);
 
 }  // namespace assay

@@ -62,17 +62,12 @@ HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x
     for (int t = 0; t < kCount; ++t) prefetch_to_write(out + r * out_stride + t * kTileColumns);
     for (int i = 0; i < kCount * kParts; ++i) sums[r][i / kParts][i % kParts] = part_zero();
   }
-  for (int64_t k = 0; k < count; ++k) {
+  const auto multiply = [&](int64_t k, const Part(&ws)[kCount][kParts]) HWY_ATTR
+      __attribute__((always_inline)) {
     if (k % kAskEvery == 0) ahead.step();
-    Part ws[kCount][kParts];
-    for (int t = 0; t < kCount; ++t) {
-      const uint8_t* w =
-          static_cast<const uint8_t*>(tiles[t].w) + k * kTileColumns * Weights::kBytes;
-      for (int p = 0; p < kParts; ++p) {
-        ws[t][p] = Weights::load(w + p * kPartLanes * Weights::kBytes);
-        if constexpr (kWiden)
-          part_store(ws[t][p], tiles[t].wide + k * kTileColumns + p * kPartLanes);
-      }
+    for (int i = 0; kWiden && i < kCount * kParts; ++i) {
+      float* wide = tiles[i / kParts].wide + k * kTileColumns;
+      part_store(ws[i / kParts][i % kParts], wide + i % kParts * kPartLanes);
     }
     for (int r = 0; r < kRows; ++r) {
       const Part value = part_set(x[r * x_stride + k]);
@@ -82,7 +77,8 @@ HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x
         }
       }
     }
-  }
+  };
+  Weights::template each<kCount>(tiles, count, multiply);
   for (int r = 0; r < kRows; ++r) {
     for (int i = 0; i < kCount * kParts; ++i) {
       float* at = out + r * out_stride + i * kPartLanes;
@@ -296,7 +292,7 @@ template <int kCount, typename Weights>
 void product_f32_of(const F32Tile* tiles, const float* x, int64_t x_stride, int rows, int64_t count,
                     float* out, int64_t out_stride, bool add, std::span<const uint8_t> next) {
   static_assert(kRowsF32 <= kF32Rows);
-  if constexpr (Weights::kBytes < 4) {
+  if constexpr (Weights::kNarrow) {
     if (tiles[0].wide != nullptr) {
       const std::span<const uint8_t> first = share(next, 0, kRowsF32, rows);
       product_f32_rows<kRowsF32, kCount, Weights, true>(tiles, x, x_stride, count, out, out_stride,
@@ -319,9 +315,10 @@ template <int kCount>
 HWY_INLINE void product_f32_tiles(const F32Tile* tiles, const float* x, int64_t x_stride, int rows,
                                   int64_t count, float* out, int64_t out_stride, bool add,
                                   std::span<const uint8_t> next) {
-  const auto product = tiles[0].dtype == DType::kF32   ? product_f32_of<kCount, F32Weights>
-                       : tiles[0].dtype == DType::kF16 ? product_f32_of<kCount, F16Weights>
-                                                       : product_f32_of<kCount, Bf16Weights>;
+  auto product = product_f32_of<kCount, F32Weights>;
+  if (tiles[0].dtype == DType::kF16) product = product_f32_of<kCount, F16Weights>;
+  if (tiles[0].dtype == DType::kBF16) product = product_f32_of<kCount, Bf16Weights>;
+  if (tiles[0].code != nullptr) product = product_f32_of<kCount, CodedWeights>;
   product(tiles, x, x_stride, rows, count, out, out_stride, add, next);
 }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/cpu/lanes-inl.h"
 #include "engine/cpu/packed.h"
@@ -244,26 +245,81 @@ inline void unpack_quantized_f32(const PackedTile& tile, int64_t k, int64_t coun
   }
 }
 
-// Weights as they are in memory, by type.
-struct F32Weights {
-  static constexpr int kBytes = 4;
+// Sixteen columns of value `j` of a group of codes. A code is at the top of its lane; moved down it
+// is a float with a small exponent.
+template <int j>
+HWY_INLINE Part load_codes(const uint8_t* group, int column, float scale) {
+  const uint8_t* lane = group + 4 * column;
+  const auto load = [lane](int offset) HWY_ATTR {
+    return words_load(reinterpret_cast<const int32_t*>(lane + offset));
+  };
+  constexpr int kUp = j % 2 == 0 ? 16 : 0;
+  const PartI upper = words_and(words_shift<kUp>(load(j / 2 * 64)), ~0xFFFF);
+  const PartI next = words_and(words_shift<8 - j % 4 * 8>(load(256 + j / 4 * 64)), 0xFF00);
+  constexpr auto kKept = static_cast<int32_t>(F32Code::kSign | ~0u >> (1 + F32Code::kShift));
+  const PartI small = words_and(words_shift<-F32Code::kShift>(words_or(upper, next)), kKept);
+  return part_mul(words_as_floats(small), part_set(scale));
+}
+
+// Weights as they are in memory, by type. each() calls body(k, w[kCount][kParts]) for every k.
+template <typename Load, int kValueBytes>
+struct PlainWeights {
+  static constexpr bool kNarrow = kValueBytes < 4;
+  template <int kCount, typename Body>
+  static HWY_INLINE void each(const F32Tile* tiles, int64_t count, const Body& body) {
+    for (int64_t k = 0; k < count; ++k) {
+      Part ws[kCount][kParts];
+      for (int t = 0; t < kCount; ++t) {
+        const uint8_t* w = static_cast<const uint8_t*>(tiles[t].w) + k * kTileColumns * kValueBytes;
+        for (int p = 0; p < kParts; ++p) ws[t][p] = Load::load(w + p * kPartLanes * kValueBytes);
+      }
+      body(k, ws);
+    }
+  }
+};
+struct LoadF32 {
   static HWY_INLINE Part load(const uint8_t* at) {
     return part_load(reinterpret_cast<const float*>(at));
   }
 };
-struct F16Weights {
-  static constexpr int kBytes = 2;
+struct LoadF16 {
   static HWY_INLINE Part load(const uint8_t* at) { return load_f16(at); }
 };
-struct Bf16Weights {
-  static constexpr int kBytes = 2;
+struct LoadBf16 {
   static HWY_INLINE Part load(const uint8_t* at) { return load_bf16(at); }
+};
+using F32Weights = PlainWeights<LoadF32, 4>;
+using F16Weights = PlainWeights<LoadF16, 2>;
+using Bf16Weights = PlainWeights<LoadBf16, 2>;
+
+// Unrolled, because where a value's bits are depends on its number in the group.
+struct CodedWeights {
+  static constexpr bool kNarrow = true;
+  template <int kCount, typename Body>
+  static HWY_INLINE void each(const F32Tile* tiles, int64_t count, const Body& body) {
+    const float scale = tiles[0].code->scale();
+    for (int64_t k = 0; k < count; k += kCodeGroup) {
+      const auto one = [&]<int j>() HWY_ATTR __attribute__((always_inline)) {
+        Part ws[kCount][kParts];
+        for (int t = 0; t < kCount; ++t) {
+          const uint8_t* group = static_cast<const uint8_t*>(tiles[t].w) + k * 3 * kTileColumns;
+          for (int p = 0; p < kParts; ++p) ws[t][p] = load_codes<j>(group, p * kPartLanes, scale);
+        }
+        body(k + j, ws);
+      };
+      [&]<int... j>(std::integer_sequence<int, j...>) HWY_ATTR __attribute__((always_inline)) {
+        (one.template operator()<j>(), ...);
+      }
+      (std::make_integer_sequence<int, kCodeGroup>());
+    }
+  }
 };
 
 inline F32Tile unpack_f32(const PackedTile& tile, int64_t k, int64_t count, float* scratch) {
   const PackFormat& format = tile.format;
   if (!format.quantized()) {
-    return {tile.data + k * kTileColumns * format.value_bytes, format.dtype};
+    return {tile.data + k * kTileColumns * format.value_bytes, format.dtype, nullptr,
+            format.coded() ? &format.code : nullptr};
   }
   unpack_quantized_f32(tile, k, count, scratch);
   return {scratch, DType::kF32};

@@ -85,7 +85,7 @@ class CudaOps : public Ops {
   std::unique_ptr<PackedWeight> pack(const Weight& weight) override {
     return std::make_unique<CudaWeight>(*runtime_, weight, for_gemm_);
   }
-  size_t packed_bytes(const Weight& weight) const override {
+  size_t packed_bytes(const Weight& weight) override {
     return cuda_weight_bytes(weight, for_gemm_);
   }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <utility>
 
 #include "engine/cpu/int_rows.h"
 #include "engine/half.h"
@@ -105,6 +106,90 @@ TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
         }
       }
     }
+  }
+}
+
+// Floats of as many exponents, 60 to 122, as codes have, with zeros of both signs; none has its
+// last six bits.
+std::vector<uint32_t> random_coded(int64_t count, uint32_t seed) {
+  std::mt19937 rng(seed);
+  std::vector<uint32_t> bits(static_cast<size_t>(count));
+  for (uint32_t& value : bits) {
+    value = static_cast<uint32_t>(rng() & 0x807FFFC0) | static_cast<uint32_t>(60 + rng() % 63)
+                                                            << 23;
+    if (rng() % 50 == 0) value &= F32Code::kSign;
+  }
+  bits[0] = 60u << 23;
+  bits[1] = F32Code::kSign | 122u << 23 | 0x7FFFC0;
+  bits[2] = 0;
+  bits[3] = F32Code::kSign;
+  return bits;
+}
+
+TEST_P(Kernels, F32WeightsInCodesTakeThreeBytesAndGiveTheSameBits) {
+  const int64_t rows = 19, columns = 72;
+  Team team(2);
+  auto bits = random_coded(rows * columns, 3);
+  const Weight weight{reinterpret_cast<const uint8_t*>(bits.data()), DType::kF32, rows, columns};
+  const PackFormat coded = pack_format(weight, team), plain(DType::kF32);
+  ASSERT_TRUE(coded.coded());
+  EXPECT_EQ(coded.tile_bytes(columns), 3 * 16 * size_t{columns});
+  const auto x = random_floats(static_cast<size_t>(20 * columns), 4);
+  std::vector<std::vector<uint8_t>> tiles, plain_tiles;
+  for (const int64_t first : {0, 16}) {
+    tiles.emplace_back(coded.tile_bytes(columns));
+    pack_tile(weight, coded, first, tiles.back().data());
+    plain_tiles.emplace_back(plain.tile_bytes(columns));
+    pack_tile(weight, plain, first, plain_tiles.back().data());
+  }
+  for (int64_t i = 0; i < 16 * columns; ++i) {
+    const float value = coded_value(coded.code, tiles[0].data(), i / 16, i % 16);
+    ASSERT_EQ(std::bit_cast<uint32_t>(value), bits[static_cast<size_t>(i % 16 * columns + i / 16)]);
+  }
+  for (const int count : {1, 2}) {
+    for (const int x_rows : {1, 3, 8, 20}) {
+      std::vector<float> wide[2], sums[2];
+      for (const bool codes : {false, true}) {
+        F32Tile both[2];
+        for (const int t : {0, 1}) {
+          const PackFormat& format = codes ? coded : plain;
+          const auto& tile = (codes ? tiles : plain_tiles)[static_cast<size_t>(t)];
+          both[t] = kernels().unpack_f32({format, tile.data(), columns, 0}, 0, columns, nullptr);
+          wide[t].assign(static_cast<size_t>(16 * columns), 1.0f);
+          if (both[t].narrow() && x_rows > kF32Rows) both[t].wide = wide[t].data();
+        }
+        sums[codes].assign(static_cast<size_t>(x_rows * 32), 1.0f);
+        kernels().product_f32({both, static_cast<size_t>(count)}, x.data(), columns, x_rows,
+                              columns, sums[codes].data(), 32, true, {});
+      }
+      EXPECT_TRUE(same_bits(sums[0], sums[1])) << count << " tiles, " << x_rows << " rows";
+      if (x_rows <= kF32Rows) continue;
+      for (int t = 0; t < count; ++t) {
+        const auto& expected = plain_tiles[static_cast<size_t>(t)];
+        EXPECT_EQ(std::memcmp(wide[t].data(), expected.data(), expected.size()), 0);
+      }
+    }
+  }
+}
+
+TEST(PackFormat, F32WithAValueThatHasNoCodeIsPackedAsItIs) {
+  const int64_t columns = 72;
+  Team team(2);
+  auto bits = random_coded(3 * columns, 5);
+  const auto format = [&](int64_t of_columns) {
+    const auto* data = reinterpret_cast<const uint8_t*>(bits.data());
+    return pack_format({data, DType::kF32, 3, of_columns}, team);
+  };
+  EXPECT_TRUE(format(columns).coded());
+  EXPECT_FALSE(format(columns - 1).coded());  // not in groups
+  const uint32_t kOdd = 100u << 23 | 0x20, kSmall = 59u << 23, kLarge = 123u << 23, kDenormal = 64,
+                 kInfinity = 255u << 23, kNan = kInfinity | 1u << 22;
+  for (const uint32_t value : {kOdd, kSmall, kLarge, kDenormal, kInfinity, kNan}) {
+    auto& last = bits.back();
+    const uint32_t was = std::exchange(last, value);
+    EXPECT_FALSE(format(columns).coded()) << std::hex << value;
+    EXPECT_EQ(format(columns).value_bytes, 4);
+    last = was;
   }
 }
 

@@ -197,6 +197,40 @@ TEST_P(ProductsTest, EmbeddingRowsAreWhatTheirTypeDefines) {
   }
 }
 
+// As long as four runs of a sum, and in an embedding.
+TEST(CpuProducts, F32WeightsThatHaveCodesGiveTheSameBitsWithLessMemory) {
+  const int64_t outputs = 37, columns = 1000;
+  const int rows = 11;
+  const auto x = random_floats(static_cast<size_t>(rows * columns), 4);
+  const auto ops = std::move(make_cpu_ops({2, "auto", Activations::kFixed16})).value();
+  auto values = random_floats(static_cast<size_t>(outputs * columns), 5);
+  for (float& value : values) value = std::round(value * 0x1p12f) * 0x1p-12f;  // up to 15 bits
+  const Weight weight{reinterpret_cast<const uint8_t*>(values.data()), DType::kF32, outputs,
+                      columns};
+  const auto product = [&] {
+    const auto packed = ops->pack(weight);
+    EXPECT_EQ(packed->size_bytes(), ops->packed_bytes(weight));
+    std::vector<float> out(static_cast<size_t>(rows * outputs));
+    const Product products[] = {{packed.get(), nullptr, out.data()}};
+    ops->matmul(x.data(), rows, products);
+    std::byte* no_pages[] = {nullptr};
+    const std::vector<BatchRow> batch = {{35, 0, no_pages}};
+    std::vector<float> row(static_cast<size_t>(columns));
+    ops->begin({batch, {}, 1});
+    ops->embed(weight, packed.get(), row.data());
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), values.begin() + 35 * columns));
+    return std::pair(packed->size_bytes(), out);
+  };
+  const auto coded = product();
+  values.back() += 0x1p-22f;
+  const auto plain = product();
+  EXPECT_EQ(coded.first * 4, plain.first * 3);
+  for (size_t i = 0; i < plain.second.size(); ++i) {
+    if (i % outputs == outputs - 1) continue;
+    EXPECT_EQ(coded.second[i], plain.second[i]) << i;
+  }
+}
+
 TEST(CpuProducts, F32WeightsThatAreNumbersOfAHalfTypeTakeHalfTheMemoryAndGiveTheSameBits) {
   const int64_t outputs = 37, columns = 320;
   const int rows = 11;
