@@ -29,9 +29,9 @@ constexpr int kVectors = 3, kFewPages = 2, kManyPages = 2;
 constexpr int kVectors = 1, kFewPages = 1, kManyPages = 1;
 #endif
 
-// Pages between the one that is mixed and the one that is asked for: memory takes longer than a
-// page.
-constexpr int kMixAhead = 6;
+// Pages between the one that is mixed, or runs of them that are scored, and the one that is asked
+// for: memory takes longer than one.
+constexpr int kMixAhead = 6, kScoreAhead = 2;
 
 HWY_INLINE Part load_cached(const float* at) { return part_load(at); }
 HWY_INLINE Part load_cached(const int16_t* at) { return load_whole(at); }
@@ -42,7 +42,7 @@ HWY_INLINE Part load_cached(const Bf16* at) {
   return load_bf16(reinterpret_cast<const uint8_t*>(at));
 }
 
-// Scores kCount vectors against kPages pages. The page after them is asked for meanwhile.
+// Scores kCount vectors against kPages pages. Later ones are asked for meanwhile.
 template <int kCount, int kPages, typename T>
 HWY_INLINE void score_vectors(const KvPage* pages, const float* q, int64_t q_stride, int dim,
                               float* scores, int64_t stride) {
@@ -50,7 +50,7 @@ HWY_INLINE void score_vectors(const KvPage* pages, const float* q, int64_t q_str
   const T* next[kPages];
   for (int n = 0; n < kPages; ++n) {
     keys[n] = reinterpret_cast<const T*>(pages[n].keys);
-    const KvPage& later = pages[n + std::min(kPages, pages[n].left)];
+    const KvPage& later = pages[n + std::min(kScoreAhead * kPages, pages[n].left)];
     next[n] = reinterpret_cast<const T*>(later.keys);
     if (later.key_scales != nullptr) {
       for (int start = 0; start < dim; start += kKvGroup) {
@@ -115,12 +115,12 @@ HWY_INLINE void score_pages_of(std::span<const KvPage> pages, const float* q, in
   });
 }
 
-// kDims dimensions from `start` on, of one group.
+// kDims dimensions from `start` on, of one group or of several.
 template <int kCount, int kDims, typename T>
 HWY_INLINE void mix_group(std::span<const KvPage> pages, int start, int value_stride,
                           const float* p, int64_t p_stride, int last_tokens, float* out,
                           int64_t out_stride, bool add) {
-  constexpr int kDimParts = kDims / kPartLanes;
+  constexpr int kDimParts = kDims / kPartLanes, kGroups = (kDims + kKvGroup - 1) / kKvGroup;
   Part sums[kCount][kDimParts];
   for (int i = 0; i < kCount; ++i) {
     for (int d = 0; d < kDimParts; ++d) {
@@ -130,30 +130,30 @@ HWY_INLINE void mix_group(std::span<const KvPage> pages, int start, int value_st
   for (size_t n = 0; n < pages.size(); ++n, p += kPageTokens) {
     const KvPage& page = pages[n];
     const KvPage& later = pages.data()[n + std::min(kMixAhead, page.left)];
-    if (page.value_scales != nullptr) {
-      prefetch(later.value_scales + start / kKvGroup * kPageTokens);
-    }
-    float weights[kCount][kPageTokens];
-    for (int i = 0; i < kCount; ++i) {
-      for (int t = 0; t < kPageTokens; t += kPartLanes) {
-        Part weight = part_load(p + i * p_stride + t);
-        if (page.value_scales != nullptr) {
-          const float* scales = page.value_scales + start / kKvGroup * kPageTokens;
-          weight = part_mul(weight, part_load(scales + t));
+    float weights[kCount][kGroups][kPageTokens];
+    for (int g = 0; g < kGroups; ++g) {
+      const float* scales = page.value_scales + (start / kKvGroup + g) * kPageTokens;
+      if (page.value_scales != nullptr) {
+        prefetch(later.value_scales + (start / kKvGroup + g) * kPageTokens);
+      }
+      for (int i = 0; i < kCount; ++i) {
+        for (int t = 0; t < kPageTokens; t += kPartLanes) {
+          Part weight = part_load(p + i * p_stride + t);
+          if (page.value_scales != nullptr) weight = part_mul(weight, part_load(scales + t));
+          part_store(weight, weights[i][g] + t);
         }
-        part_store(weight, weights[i] + t);
       }
     }
     const T* values = reinterpret_cast<const T*>(page.values) + start;
     const T* next = reinterpret_cast<const T*>(later.values);
     const int tokens = n + 1 < pages.size() ? kPageTokens : last_tokens;
     for (int t = 0; t < tokens; ++t, values += value_stride, next += value_stride) {
-      prefetch(next + start);
+      for (int g = 0; g < kGroups; ++g) prefetch(next + start + g * kKvGroup);
       Part value[kDimParts];
       for (int d = 0; d < kDimParts; ++d) value[d] = load_cached(values + d * kPartLanes);
       for (int i = 0; i < kCount; ++i) {
-        const Part weight = part_set(weights[i][t]);
         for (int d = 0; d < kDimParts; ++d) {
+          const Part weight = part_set(weights[i][d * kPartLanes / kKvGroup][t]);
           sums[i][d] = part_fma_onto(sums[i][d], weight, value[d]);
         }
       }
@@ -172,7 +172,14 @@ HWY_INLINE void mix_pages_of(std::span<const KvPage> pages, const float* p, int6
   over_row_runs<kVectors>(vectors, [&]<int kCount>(int i) HWY_ATTR {
     const float* p_run = p + i * p_stride;
     float* to = out + int64_t{i} * padded_dim;
-    for (int start = 0; start < padded_dim; start += kKvGroup) {
+    int start = 0;
+    if constexpr (kPartLanes == 16 && kCount <= 4) {
+      for (; start + 2 * kKvGroup <= padded_dim; start += 2 * kKvGroup) {
+        mix_group<kCount, 2 * kKvGroup, T>(pages, start, padded_dim, p_run, p_stride, last_tokens,
+                                           to, padded_dim, add);
+      }
+    }
+    for (; start < padded_dim; start += kKvGroup) {
       if (padded_dim - start >= kKvGroup) {
         mix_group<kCount, kKvGroup, T>(pages, start, padded_dim, p_run, p_stride, last_tokens, to,
                                        padded_dim, add);
