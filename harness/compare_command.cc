@@ -49,9 +49,10 @@ Status take_arithmetic(const std::string& name, RunOptions& run) {
   return {};
 }
 
-// The run of that folder, or the one that the model of that name is run for.
-Result<std::optional<std::string>> folder_of(const std::string& name, const RunOptions& options) {
-  if (file_exists(name + "/run.sqlite")) return std::optional<std::string>(name);
+bool is_run(const std::string& name) { return file_exists(name + "/run.sqlite"); }
+
+// How the model of that name is run.
+Result<RunOptions> run_of(const std::string& name, const RunOptions& options) {
   if (options.tasks.empty()) {
     return Error{
         fmt::format("{}: is no run; name the folder that `assay run` wrote, or give --tasks "
@@ -63,12 +64,27 @@ Result<std::optional<std::string>> folder_of(const std::string& name, const RunO
   if (!file_exists(name) && !is_directory(name)) {
     ASSAY_TRY_STATUS(take_arithmetic(name, run));
   }
+  return run;
+}
+
+// The run of that folder, or the one that the model of that name is run for.
+Result<std::optional<std::string>> folder_of(const std::string& name, const RunOptions& options) {
+  if (is_run(name)) return std::optional<std::string>(name);
+  ASSAY_TRY(const RunOptions run, run_of(name, options));
   return complete_run(run);
 }
 
 Status compare(CompareArguments& arguments, int* exit_code) {
   arguments.options.margin = arguments.margin_points / 100;
   arguments.options.seed = arguments.run.seed;
+  const bool divergence = arguments.kld || !arguments.divergence.text.empty();
+  for (const std::string& name : arguments.runs) {
+    if (is_run(name)) continue;
+    ASSAY_TRY(const RunOptions run, run_of(name, arguments.run));
+    if (divergence) {
+      ASSAY_TRY_STATUS(check_divergence(run.model, arguments.divergence));
+    }
+  }
   std::vector<RunStore> stores;
   for (const std::string& name : arguments.runs) {
     ASSAY_TRY(const auto folder, folder_of(name, arguments.run));
@@ -80,7 +96,7 @@ Status compare(CompareArguments& arguments, int* exit_code) {
     stores.push_back(std::move(store));
   }
   ASSAY_TRY(Comparison comparison, compare_runs(stores, arguments.options));
-  if (arguments.kld || !arguments.divergence.text.empty()) {
+  if (divergence) {
     if (!arguments.kld) arguments.divergence.samples = 0;
     ASSAY_TRY_STATUS(add_divergence(stores, arguments.divergence, comparison));
   }

@@ -12,6 +12,7 @@
 #include "harness/base/boxed.h"
 #include "harness/base/file.h"
 #include "harness/base/resources.h"
+#include "harness/base/text.h"
 #include "harness/signals.h"
 
 namespace assay {
@@ -161,12 +162,27 @@ Status compare_samples(RunStore& store, OpenedModel& base, OpenedModel& other,
   return {};
 }
 
-Status measure_text(OpenedModel& opened, const std::string& text, ComparedRun& out) {
-  const Tokenizer& tokenizer = opened.model->tokenizer;
+std::optional<int32_t> bos_of(const Tokenizer& tokenizer) {
+  return tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt;
+}
+
+Result<std::vector<int32_t>> text_tokens(const Tokenizer& tokenizer, const std::string& file) {
+  ASSAY_TRY(const std::string text, read_file(file));
   std::vector<int32_t> tokens = tokenizer.encode(text, false);
-  const auto bos = tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt;
-  if (bos) tokens.insert(tokens.begin(), *bos);
-  ASSAY_TRY(const Perplexity result, perplexity(*opened.engine, tokens, bos));
+  if (const auto bos = bos_of(tokenizer)) tokens.insert(tokens.begin(), *bos);
+  if (tokens.size() < kPerplexityWindow) {
+    return Error{
+        fmt::format("{}: has {} tokens; a perplexity takes windows of {}, so give a longer "
+                    "text",
+                    file, tokens.size(), kPerplexityWindow)};
+  }
+  return tokens;
+}
+
+Status measure_text(OpenedModel& opened, const std::string& file, ComparedRun& out) {
+  const Tokenizer& tokenizer = opened.model->tokenizer;
+  ASSAY_TRY(const std::vector<int32_t> tokens, text_tokens(tokenizer, file));
+  ASSAY_TRY(const Perplexity result, perplexity(*opened.engine, tokens, bos_of(tokenizer)));
   out.perplexity = result.value;
   out.perplexity_se = result.se;
   return {};
@@ -174,12 +190,24 @@ Status measure_text(OpenedModel& opened, const std::string& text, ComparedRun& o
 
 }  // namespace
 
+Status check_divergence(const std::string& model, const DivergenceOptions& options) {
+  std::string path = model;
+  if (model == "builtin") {
+    ASSAY_TRY(path, find_resource("engine/builtin"));
+  }
+  if (!file_exists(path) && !is_directory(path)) {
+    return Error{fmt::format("{}: --kld and --text need a model's own files, which are not there",
+                             quote_for_message(model))};
+  }
+  if (options.text.empty()) return {};
+  ASSAY_TRY(const std::unique_ptr<LocalModel> opened, LocalModel::open(path));
+  ASSAY_TRY(const std::vector<int32_t> tokens, text_tokens(opened->tokenizer, options.text));
+  return {};
+}
+
 Status add_divergence(std::vector<RunStore>& stores, const DivergenceOptions& options,
                       Comparison& comparison) {
-  std::string text;
-  if (!options.text.empty()) {
-    ASSAY_TRY(text, read_file(options.text));
-  }
+  const std::string& text = options.text;
   ASSAY_TRY(OpenedModel base, open_model_of(comparison.runs[0]));
   if (!text.empty()) {
     ASSAY_TRY_STATUS(measure_text(base, text, comparison.runs[0]));

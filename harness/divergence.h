@@ -16,6 +16,10 @@ struct DivergenceOptions {
   std::string text;       // a file whose perplexity is asked for; empty: none
 };
 
+// An error if a model, given by file, folder or "builtin", cannot be read so, or the text is too
+// short for it; to be asked before it is run, which takes long.
+Status check_divergence(const std::string& model, const DivergenceOptions& options);
+
 // Opens the runs' models as their manifests name them, two at a time, and fills in each variant's
 // divergence and the perplexities. Composed of tables by part of the sample: all, thought, answer,
 // box, and by position.

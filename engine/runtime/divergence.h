@@ -23,6 +23,8 @@ Result<std::vector<TokenDivergence>> compare_on(LocalEngine& base, LocalEngine& 
                                                 std::span<const int32_t> prompt,
                                                 std::span<const int32_t> tokens);
 
+constexpr int kPerplexityWindow = 512;
+
 struct Perplexity {
   int64_t tokens = 0;  // that were predicted
   double value = 0;    // exp of the mean negative log-probability
@@ -33,6 +35,6 @@ struct Perplexity {
 // place of the first where the model begins texts with one, and only the second half of each window
 // counts, for it has a context. Left-over tokens are not used; an error if there is no window.
 Result<Perplexity> perplexity(LocalEngine& engine, std::span<const int32_t> tokens,
-                              std::optional<int32_t> bos, int window = 512);
+                              std::optional<int32_t> bos, int window = kPerplexityWindow);
 
 }  // namespace assay

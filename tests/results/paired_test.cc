@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "harness/base/file.h"
 #include "results/compare.h"
 #include "tests/support.h"
 
@@ -174,6 +175,22 @@ TEST_F(CompareCommand, TheSameModelUnderOtherArithmeticIsSaidToBeSo) {
   EXPECT_THAT(compared.out, HasSubstr("builtin@f32/f32"));
   EXPECT_EQ(
       testing::run_program("compare builtin builtin@colour=red --tasks arithmetic:1").exit_code, 2);
+}
+
+TEST_F(CompareCommand, WhatCannotBeReadIsSaidBeforeAnythingIsSampled) {
+  const std::string text = folder_ / "short.txt";
+  ASSERT_TRUE(write_file_atomically(text, "1 + 1 = 2").ok());
+  const auto expect_error = [&](const std::string& arguments, const std::string& message) {
+    const auto result = testing::run_program("compare --tasks arithmetic:1 --limit 2 " + arguments,
+                                             "cd " + folder_.path() + " && ");
+    EXPECT_EQ(result.exit_code, 2) << arguments;
+    EXPECT_THAT(result.err, HasSubstr(message)) << arguments;
+    EXPECT_FALSE(is_directory(folder_ / "runs")) << arguments;
+  };
+  expect_error("builtin builtin --text " + text, "windows of 512");
+  expect_error("builtin builtin --text " + (folder_ / "none.txt"), "none.txt");
+  expect_error("builtin http://localhost:1/v1#name --kld", "a model's own files");
+  expect_error("builtin builtin@colour=red", "after \"@\"");
 }
 
 TEST_F(CompareCommand, RunsThatCannotBePairedAreRefused) {
