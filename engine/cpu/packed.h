@@ -3,8 +3,8 @@
 // Sixteen rows of the matrix (outputs) are a tile; a tile holds everything that its sixteen sums
 // over k need, in order of k, so that one pass reads memory once and in one direction.
 //   F32, F16, BF16: [columns][16] values as stored; F32 whose values are all BF16 or F16 numbers as
-//   those. F32 that has a code (f32_code.h): for each eight values of k their upper 16
-//   bits, [4][16][2], and the next 8, [2][16][4]. Quantized: the scales of all blocks of k, each d
+//   those. F32 that has a code (f32_code.h): for each eight values of k their upper 16 bits,
+//   [4][16][2], and the next 8, [2][16][4]. Quantized: the scales of all blocks of k, each d
 //   [16] fp16; d_min [16] fp16 if the type has a minimum; for K-quants sub_scale [groups][16] int8
 //   and sub_min [groups][16] uint8 (with a minimum). Then, from a multiple of 64 bytes, the values
 //   q + zero: for each 32 values of k, entries e = (column, k mod 4) of eight quads of k:

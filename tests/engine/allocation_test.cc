@@ -1,5 +1,6 @@
-// A decode step takes no memory from the heap, but for new pages of the KV cache. Here alone,
-// because the count replaces the whole program's operator new.
+// A decode step takes no memory from the heap, but for new pages of the KV cache and for the text
+// of a sequence that has stop strings. Here alone, because the count replaces the whole program's
+// operator new.
 #include <atomic>
 #include <cstdlib>
 #include <new>
