@@ -22,8 +22,8 @@ namespace assay {
 
 constexpr int kPageTokens = 16;  // positions in a page of the KV cache
 
-// How products with quantized weights take their activations; those with F32, F16 and BF16 weights
-// always take f32.
+// How products with quantized weights take their activations; those with F32 and F16 weights always
+// take f32, with BF16 weights f32 or fixed16.
 //   f32      as they are
 //   fixed16  of each 32 values, 16-bit whole numbers of the largest magnitude / 32767; a value more
 //            than twice as large as the others stays f32
@@ -168,7 +168,7 @@ class Ops {
   }
   // out[r] = table.row(tokens[r]);  out [rows, columns]; `table` is the file's, in host memory, and
   // `packed` what pack() made of it, or null, unless the device packs_embedding(): it cannot read
-  // the file's then.
+  // the file's then. Of `packed` a row is as exact as products with it are.
   virtual void embed(const Weight& table, const PackedWeight* packed, float* out) = 0;
   virtual bool packs_embedding() const = 0;
   // out[i] = x[wanted[i]];  x, out [.., width]

@@ -25,6 +25,7 @@ class CpuOps : public Ops {
   CpuOps(const CpuKernels& kernels, int threads, Activations activations)
       : kernels_(kernels),
         team_(threads),
+        whole_numbers_(activations != Activations::kF32),
         matmul_(kernels, team_, activations),
         attention_(kernels, team_),
         sampler_(kernels),
@@ -61,11 +62,12 @@ class CpuOps : public Ops {
   }
 
   std::unique_ptr<PackedWeight> pack(const Weight& weight) override {
-    return std::make_unique<CpuWeight>(weight, arena_, team_);
+    return std::make_unique<CpuWeight>(weight, whole_numbers_, arena_, team_);
   }
 
   size_t packed_bytes(const Weight& weight) override {
-    return CpuWeight::size_bytes(pack_format(weight, team_), weight.rows, weight.columns);
+    const PackFormat format = pack_format(weight, whole_numbers_, team_);
+    return CpuWeight::size_bytes(format, weight.rows, weight.columns);
   }
 
   void reserve(int positions) override { attention_.reserve(positions); }
@@ -245,6 +247,7 @@ class CpuOps : public Ops {
   const CpuKernels& kernels_;
   Team team_;
   WeightArena arena_;
+  const bool whole_numbers_;
   Matmul matmul_;
   CpuAttention attention_;
   Sampler sampler_;

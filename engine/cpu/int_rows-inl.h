@@ -30,6 +30,41 @@ HWY_INLINE void load_block(const float* x, Part (&values)[kBlockParts]) {
   for (int p = 0; p < kBlockParts; ++p) values[p] = part_load(x + p * kPartLanes);
 }
 
+// Makes scales so large that the norm of each sixteen values, below outlier_from, is at most
+// kActivationNorm.
+HWY_INLINE void bound_norms(const float* x, int count, const float* outlier_from, float* inverse,
+                            float* scale) {
+  constexpr int kAtOnce = std::max(kPartLanes, 2);
+  const Part most = part_set(kActivationNorm - kNormRounding);
+  for (int i = 0; i < count; i += kAtOnce) {
+    alignas(64) float squares[kAtOnce];
+    for (int j = 0; j < kAtOnce; j += 2) {
+      Part halves[4][kParts];
+      for (int b = 0; b < 2; ++b) {
+        const int block = std::min(i + j + b, count - 1);
+        const Part to = part_set(inverse[block]);
+        Part values[kBlockParts];
+        load_block(x + block * kSubBlock, values);
+        for (int p = 0; p < kBlockParts; ++p) {
+          const Part a = part_mul(part_below(values[p], outlier_from[block]), to);
+          halves[2 * b + p / kParts][p % kParts] = part_mul(a, a);
+        }
+      }
+      float sums[4];
+      reduce_4(halves[0], halves[1], halves[2], halves[3], sums);
+      squares[j] = std::max(sums[0], sums[1]);
+      squares[j + 1] = std::max(sums[2], sums[3]);
+    }
+    for (int j = 0; j < kAtOnce; j += kPartLanes) {
+      const Part norm = part_sqrt(part_load(squares + j));
+      const Part larger = part_max(norm, most);
+      const Part old_inverse = part_load(inverse + i + j), old_scale = part_load(scale + i + j);
+      part_store(part_mul(old_inverse, part_div(most, larger)), inverse + i + j);
+      part_store(part_mul(old_scale, part_div(larger, most)), scale + i + j);
+    }
+  }
+}
+
 // A chunk's blocks at a time, step by step, so that no block waits for the one before.
 inline void quantize_row(const float* whole_row, int64_t row, const IntRows& rows) {
   constexpr float kTiny = 1e-30f;  // below it a value is nothing, and 1 / it is not finite
@@ -39,10 +74,11 @@ inline void quantize_row(const float* whole_row, int64_t row, const IntRows& row
   const bool keeps_outliers = rows.outliers != nullptr;
   const int64_t blocks = rows.blocks();
   float* scales = rows.scales + row * blocks;
-  float* sums_16 = rows.sums + sums_at(rows, row, 0, 16);
-  float* sums_32 = rows.sums + sums_at(rows, row, 0, 32);
-  int32_t* starts_16 = rows.starts + sums_at(rows, row, 0, 16);
-  int32_t* starts_32 = rows.starts + sums_at(rows, row, 0, 32);
+  const bool has_sums = !rows.for_bf16;
+  float* sums_16 = has_sums ? rows.sums + sums_at(rows, row, 0, 16) : nullptr;
+  float* sums_32 = has_sums ? rows.sums + sums_at(rows, row, 0, 32) : nullptr;
+  int32_t* starts_16 = has_sums ? rows.starts + sums_at(rows, row, 0, 16) : nullptr;
+  int32_t* starts_32 = has_sums ? rows.starts + sums_at(rows, row, 0, 32) : nullptr;
   alignas(64) float most[kChunkBlocks] = {}, second[kChunkBlocks] = {};
   alignas(64) float inverse[kChunkBlocks], outlier_from[kChunkBlocks], scale[kChunkBlocks];
   for (int64_t first = 0; first < blocks; first += kChunkBlocks) {
@@ -52,13 +88,13 @@ inline void quantize_row(const float* whole_row, int64_t row, const IntRows& row
     for (int i = 0; i < count; ++i) {
       const int64_t later = first + i + kChunkBlocks;  // may be the next row's
       prefetch_to_write(a + (i + kChunkBlocks) * kSubBlock);
-      if (i % 8 == 0) {
+      if (i % 8 == 0) prefetch_to_write(scales + later);
+      if (has_sums && i % 8 == 0) {
         for (int64_t line = 0; line < 8; line += 4) {
           prefetch_to_write(sums_16 + 2 * (later + line));
           if (kByteForm) prefetch_to_write(starts_16 + 2 * (later + line));
         }
         prefetch_to_write(sums_32 + later);
-        prefetch_to_write(scales + later);
         if (kByteForm) prefetch_to_write(starts_32 + later);
       }
       Part values[kBlockParts];
@@ -82,6 +118,7 @@ inline void quantize_row(const float* whole_row, int64_t row, const IntRows& row
       found |= (~large_bits(froms, INFINITY) & ((1u << kPartLanes) - 1)) << i;
     }
     found &= (1u << count) - 1;
+    if (rows.for_bf16) bound_norms(x, count, outlier_from, inverse, scale);
     int32_t totals[2 * kChunkBlocks];
     for (int i = 0; i < count; ++i) {
       Part values[kBlockParts];
@@ -91,18 +128,21 @@ inline void quantize_row(const float* whole_row, int64_t row, const IntRows& row
         const Part inside = part_below(values[p], outlier_from[i]);
         whole[p] = rounded(part_mul(inside, part_set(inverse[i])));
 #ifdef ASSAY_BYTE_PRODUCTS
-        auto* bytes = reinterpret_cast<int8_t*>(a + i * kSubBlock);
-        store_bytes(whole[p], bytes + p * kPartLanes, bytes + kSubBlock + p * kPartLanes);
-#else
-        store_int16(whole[p], a + i * kSubBlock + p * kPartLanes);
+        if (!rows.for_bf16) {
+          auto* bytes = reinterpret_cast<int8_t*>(a + i * kSubBlock);
+          store_bytes(whole[p], bytes + p * kPartLanes, bytes + kSubBlock + p * kPartLanes);
+          continue;
+        }
 #endif
+        store_int16(whole[p], a + i * kSubBlock + p * kPartLanes);
       }
-      half_sums(whole, totals + 2 * i);
+      if (has_sums) half_sums(whole, totals + 2 * i);
     }
     for (int i = 0; i < count; ++i) {
       const int64_t block = first + i;
-      const int32_t total = totals[2 * i] + totals[2 * i + 1];
       scales[block] = scale[i];
+      if (!has_sums) continue;
+      const int32_t total = totals[2 * i] + totals[2 * i + 1];
       sums_32[block] = scale[i] * static_cast<float>(total);
       if (kByteForm) starts_32[block] = -128 * total;
       for (int half = 0; half < 2; ++half) {
@@ -119,6 +159,7 @@ inline void quantize_row(const float* whole_row, int64_t row, const IntRows& row
       load_block(x + i * kSubBlock, values);
       const int at = std::countr_zero(large_bits(values, most[i]));
       *outlier = {static_cast<int32_t>((first + i) * kSubBlock + at), x[i * kSubBlock + at]};
+      if (!has_sums) continue;
       sums_16[2 * (first + i) + at / 16] += outlier->value;
       sums_32[first + i] += outlier->value;
     }

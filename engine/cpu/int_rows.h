@@ -10,14 +10,17 @@ namespace assay {
 class IntRowsBuffer {
  public:
   // Rows to be written by quantize_row; they hold until the next call. Memory grows, and is kept.
-  const IntRows& shape(int64_t rows, int64_t columns, bool fixed16) {
+  const IntRows& shape(int64_t rows, int64_t columns, bool fixed16, bool for_bf16 = false) {
     rows_ = {};
     rows_.columns = columns;
     rows_.limit = fixed16 ? IntRows::kFixed16Limit : IntRows::kInt8Limit;
+    rows_.for_bf16 = for_bf16;
     rows_.a = at_least(a_, rows * columns);
     rows_.scales = at_least(scales_, rows * rows_.blocks());
-    rows_.sums = at_least(sums_, rows * IntRows::sums_of(columns));
-    rows_.starts = at_least(starts_, rows * IntRows::sums_of(columns));
+    if (!for_bf16) {
+      rows_.sums = at_least(sums_, rows * IntRows::sums_of(columns));
+      rows_.starts = at_least(starts_, rows * IntRows::sums_of(columns));
+    }
     if (fixed16) {
       rows_.outliers = at_least(outliers_, rows * rows_.blocks());
       rows_.outlier_counts = at_least(outlier_counts_, rows * rows_.chunks());

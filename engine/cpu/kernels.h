@@ -35,13 +35,15 @@ struct Outlier {
 
 // Activations as whole numbers: of each 32 values, x ≈ scale · a with |a| ≤ limit. `a` has the
 // form that the table's products take: int16 [32], or, in byte form, a = 256 · high + low with
-// int8 high [32], low [32].
+// int8 high [32], low [32]. For BF16 weights it is int16 with any table, and the norms of each
+// sixteen are at most kActivationNorm.
 struct IntRows {
   // So that `high` is an int8 too.
   static constexpr int kFixed16Limit = 127 * 256 + 127, kInt8Limit = 127;
 
   int64_t columns = 0;        // a multiple of 32
   int limit = kFixed16Limit;  // or kInt8Limit
+  bool for_bf16 = false;      // without sums and starts
   int16_t* a = nullptr;       // [rows][columns]
   float* scales = nullptr;    // [rows][columns / 32]
   // Of every 16 values, then of every 32: for types with a minimum scale · Σa + outlier; in byte
@@ -57,13 +59,16 @@ struct IntRows {
   static int64_t sums_of(int64_t columns) { return columns / 16 + columns / 32; }
 };
 
-// A tile of quantized weights, unpacked: value = scale · q − min.
+// A tile of weights as whole numbers, unpacked: value = scale · q − min, or q · 2^(e −
+// 127).
 struct IntTile {
   // int16 [k / 2][16 columns][2] of q; in byte form [k / 4][16 columns][4] of q + 128
   const void* q;
-  const float* scales;  // [k / group][16]
+  const float* scales;  // [k / group][16], or null
   const float* mins;    // [k / group][16], or null
   int group;            // 16 or 32
+  // e [k / 32][16] of BF16 weights, whose q is int16 with any table; the rows must be for_bf16.
+  const uint8_t* exponents = nullptr;
 };
 
 // A tile where it is in memory.
@@ -111,11 +116,11 @@ struct CpuKernels {
   const char* isa;  // "avx512_vnni", "avx512", "avx2", "portable"
   int tiles;        // that products like to take together
 
-  // Values k..k+count of a tile: k and count are multiples of the format's block (of 1 if it is not
-  // quantized; of 8 if it is coded). Quantized ones are written into the scratch [count · 16],
-  // exactly as their type defines them; others stay where they are.
+  // Values k..k+count of a tile, but of BF16 with exponents: k and count are multiples of the
+  // format's block (of 1 if it is not quantized; of 8 if it is coded). Quantized ones are written
+  // into the scratch [count · 16], exactly as their type defines them; others stay where they are.
   F32Tile (*unpack_f32)(const PackedTile& tile, int64_t k, int64_t count, float* scratch);
-  // The same for product_int.
+  // The same for product_int, of formats that have whole numbers.
   IntTile (*unpack_int)(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch);
 
   // out[r][c] (+)= Σ_k x[r][k] · w[k][c] for the 16 columns c of each tile; column c of tile t is
@@ -126,9 +131,10 @@ struct CpuKernels {
                       std::span<const uint8_t> next);
   // The tiles hold values k..k+count of one matrix, of x the same are taken:
   // out[r][c] (+)= Σ_g [scale_x · scale_w · Σ_{k in g} a · q − min_w · sum_x] + Σ outlier · scale_w
-  // · q; the inner sums are exact. In order of chunks, and in a chunk of groups g, then of
-  // outliers. With `add`, the sum goes on from what is there. k is a multiple of kIntChunk, count
-  // at most kMostIntValues; at most kMaxTiles tiles. It asks for `next` as product_f32 does.
+  // · q; the inner sums are exact, of BF16 those of each sixteen k, which are then added in f32. In
+  // order of chunks, and in a chunk of groups g, then of outliers. With `add`, the sum goes on from
+  // what is there. k is a multiple of kIntChunk, count at most kMostIntValues; at most kMaxTiles
+  // tiles. It asks for `next` as product_f32 does.
   void (*product_int)(std::span<const IntTile> tiles, const IntRows& x, int rows, int64_t k,
                       int64_t count, float* out, int64_t out_stride, bool add,
                       std::span<const uint8_t> next);

@@ -67,6 +67,7 @@ HWY_INLINE Part part_add(Part a, Part b) { return hn::Add(a, b); }
 HWY_INLINE Part part_sub(Part a, Part b) { return hn::Sub(a, b); }
 HWY_INLINE Part part_mul(Part a, Part b) { return hn::Mul(a, b); }
 HWY_INLINE Part part_div(Part a, Part b) { return hn::Div(a, b); }
+HWY_INLINE Part part_sqrt(Part a) { return hn::Sqrt(a); }
 // a > b ? a : b, which is b where one of them is not a number; x86's own maximum and minimum are.
 HWY_INLINE Part part_max(Part a, Part b) { return hn::Max(a, b); }
 HWY_INLINE Part part_min(Part a, Part b) { return hn::Min(a, b); }
@@ -136,6 +137,11 @@ HWY_INLINE PartI dot_pairs(PartI sums, Part16 a, Part16 b) {
 // Written out because Highway's AVX3_DL does not tell the compiler that there is VNNI.
 HWY_INLINE PartI dot_quads(PartI sums, PartI w, PartI a) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sums.raw) : "v"(w.raw), "v"(a.raw));
+  return sums;
+}
+// Two int16 of w times two of a.
+HWY_INLINE PartI dot_word_pairs(PartI sums, PartI w, PartI a) {
+  asm("vpdpwssd %2, %1, %0" : "+v"(sums.raw) : "v"(w.raw), "v"(a.raw));
   return sums;
 }
 HWY_INLINE PartI quads_load(const uint8_t* at) {
@@ -297,6 +303,7 @@ inline Part part_add(Part a, Part b) { return a + b; }
 inline Part part_sub(Part a, Part b) { return a - b; }
 inline Part part_mul(Part a, Part b) { return a * b; }
 inline Part part_div(Part a, Part b) { return a / b; }
+inline Part part_sqrt(Part a) { return std::sqrt(a); }
 inline Part part_max(Part a, Part b) { return a > b ? a : b; }
 inline Part part_min(Part a, Part b) { return a < b ? a : b; }
 inline Part part_round(Part a) { return std::nearbyint(a); }

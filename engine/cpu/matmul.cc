@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 #include "harness/base/check.h"
@@ -55,15 +56,24 @@ uint8_t* WeightArena::allocate(size_t size_bytes) {
   return at;
 }
 
-CpuWeight::CpuWeight(const Weight& weight, WeightArena& arena, Team& team)
-    : format_(pack_format(weight, team)),
+CpuWeight::CpuWeight(const Weight& weight, bool whole_numbers, WeightArena& arena, Team& team)
+    : format_(pack_format(weight, whole_numbers, team)),
       rows_(weight.rows),
       columns_(weight.columns),
       tile_bytes_(format_.tile_bytes(weight.columns)),
       data_(arena.allocate(size_bytes(format_, rows_, columns_))) {
-  team.for_each(tiles(), [&](int64_t index) {
-    pack_tile(weight, format_, index * kTileColumns, data_ + index * tile_bytes_);
-  });
+  const auto pack = [&] {
+    std::atomic<bool> finite = true;
+    team.for_each(tiles(), [&](int64_t index) {
+      uint8_t* tile = data_ + index * tile_bytes_;
+      if (!pack_tile(weight, format_, index * kTileColumns, tile)) finite = false;
+    });
+    return finite.load();
+  };
+  if (pack()) return;
+  format_ = PackFormat(format_.dtype);
+  tile_bytes_ = format_.tile_bytes(columns_);
+  pack();
 }
 
 void CpuWeight::unpack_row(const CpuKernels& kernels, int64_t row, float* out) const {
@@ -71,6 +81,11 @@ void CpuWeight::unpack_row(const CpuKernels& kernels, int64_t row, float* out) c
   if (format_.coded()) {
     for (int64_t k = 0; k < columns_; ++k)
       out[k] = coded_value(format_.code, tile(index), k, column);
+    return;
+  }
+  if (format_.has_exponents()) {
+    for (int64_t k = 0; k < columns_; ++k)
+      out[k] = rounded_value(format_, tile(index), columns_, k, column);
     return;
   }
   alignas(64) thread_local float scratch[kMostF32Chunk * kTileColumns];
@@ -86,9 +101,8 @@ void CpuWeight::unpack_row(const CpuKernels& kernels, int64_t row, float* out) c
   }
 }
 
-void Matmul::quantize(const float* x, int rows, int64_t columns) {
-  const IntRows& to = int_rows_.shape(rows, columns, activations_ == Activations::kFixed16);
-  const auto one = [=, this, &to](int64_t r) { kernels_.quantize_row(x + r * columns, r, to); };
+void Matmul::quantize(const float* x, int rows, const IntRows& to) {
+  const auto one = [=, this, &to](int64_t r) { kernels_.quantize_row(x + r * to.columns, r, to); };
   if (rows < 4) {
     for (int r = 0; r < rows; ++r) one(r);
   } else {
@@ -98,13 +112,18 @@ void Matmul::quantize(const float* x, int rows, int64_t columns) {
 
 void Matmul::run(const float* x, int rows, std::span<const Product> products) {
   int64_t units = 0;
-  bool any_int = false;
+  bool any_int = false, any_bf16 = false;
   for (const Product& product : products) {
     const auto& weight = static_cast<const CpuWeight&>(*product.weight);
     units += units_of(weight);
-    any_int = any_int || takes_int(weight);
+    const IntRowsBuffer* takes = int_rows_for(weight);
+    any_int = any_int || takes == &int_rows_;
+    any_bf16 = any_bf16 || takes == &rows_for_bf16_;
   }
-  if (any_int) quantize(x, rows, products[0].weight->columns());
+  const int64_t columns = products[0].weight->columns();
+  const bool fixed16 = activations_ == Activations::kFixed16;
+  if (any_int) quantize(x, rows, int_rows_.shape(rows, columns, fixed16));
+  if (any_bf16) quantize(x, rows, rows_for_bf16_.shape(rows, columns, true, true));
   const size_t whole_tiles = size_t{kMaxTiles} * kTileColumns * rows * team_.threads();
   if (whole_tiles_.size() < whole_tiles) whole_tiles_.resize(whole_tiles);
   team_.for_each(units, [=, this](int64_t index, int thread) {
@@ -134,8 +153,8 @@ void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t 
   };
   const PackedTile both[kMaxTiles] = {tile_at(tile), tile_at(tile + tiles - 1)};
   const std::span<const PackedTile> packed(both, static_cast<size_t>(tiles));
-  if (takes_int(weight)) {
-    product_int(packed, rows, out, out_stride);
+  if (const IntRowsBuffer* takes = int_rows_for(weight)) {
+    product_int(packed, takes->rows(), rows, out, out_stride);
   } else {
     product_f32(packed, x, rows, out, out_stride);
   }
@@ -146,7 +165,7 @@ void Matmul::run_unit(const float* x, int rows, const Product& product, int64_t 
   }
 }
 
-void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out,
+void Matmul::product_int(std::span<const PackedTile> tiles, const IntRows& x, int rows, float* out,
                          int64_t out_stride) const {
   thread_local IntScratch scratch[kMaxTiles];
   const int64_t columns = tiles[0].columns;
@@ -157,8 +176,8 @@ void Matmul::product_int(std::span<const PackedTile> tiles, int rows, float* out
     for (size_t t = 0; t < tiles.size(); ++t) {
       unpacked[t] = kernels_.unpack_int(tiles[t], k, values, scratch[t]);
     }
-    kernels_.product_int({unpacked, tiles.size()}, int_rows_.rows(), rows, k, values, out,
-                         out_stride, k > 0, next_of(tiles, k, values));
+    kernels_.product_int({unpacked, tiles.size()}, x, rows, k, values, out, out_stride, k > 0,
+                         next_of(tiles, k, values));
   }
 }
 

@@ -30,8 +30,8 @@ class WeightArena {
 
 class CpuWeight : public PackedWeight {
  public:
-  // Lives in `arena`.
-  CpuWeight(const Weight& weight, WeightArena& arena, Team& team);
+  // Lives in `arena`; `whole_numbers` as pack_format takes it.
+  CpuWeight(const Weight& weight, bool whole_numbers, WeightArena& arena, Team& team);
 
   int64_t rows() const override { return rows_; }
   int64_t columns() const override { return columns_; }
@@ -43,7 +43,8 @@ class CpuWeight : public PackedWeight {
   const PackFormat& format() const { return format_; }
   int64_t tiles() const { return tiles_of(rows_); }
   const uint8_t* tile(int64_t index) const { return data_ + index * tile_bytes_; }
-  // out [columns]: the values of one row, exactly as their type defines them.
+  // out [columns]: the values of one row, exactly as their type defines them, but for BF16 as whole
+  // numbers.
   void unpack_row(const CpuKernels& kernels, int64_t row, float* out) const;
 
  private:
@@ -65,17 +66,19 @@ class Matmul {
   void run(const float* x, int rows, std::span<const Product> products);
 
  private:
-  bool takes_int(const CpuWeight& weight) const {
-    return weight.format().quantized() && activations_ != Activations::kF32;
+  // Null: f32.
+  const IntRowsBuffer* int_rows_for(const CpuWeight& weight) const {
+    if (!weight.format().has_whole_numbers() || activations_ == Activations::kF32) return nullptr;
+    return weight.format().quantized() ? &int_rows_ : &rows_for_bf16_;
   }
   // Tiles that a thread takes at once, and how often it does.
   int unit_tiles() const { return kernels_.tiles; }
   int64_t units_of(const CpuWeight& weight) const {
     return (weight.tiles() + unit_tiles() - 1) / unit_tiles();
   }
-  void quantize(const float* x, int rows, int64_t columns);
+  void quantize(const float* x, int rows, const IntRows& to);
   void run_unit(const float* x, int rows, const Product& product, int64_t tile, int thread);
-  void product_int(std::span<const PackedTile> tiles, int rows, float* out,
+  void product_int(std::span<const PackedTile> tiles, const IntRows& x, int rows, float* out,
                    int64_t out_stride) const;
   void product_f32(std::span<const PackedTile> tiles, const float* x, int rows, float* out,
                    int64_t out_stride) const;
@@ -83,7 +86,7 @@ class Matmul {
   const CpuKernels& kernels_;
   Team& team_;
   Activations activations_;
-  IntRowsBuffer int_rows_;
+  IntRowsBuffer int_rows_, rows_for_bf16_;
   std::vector<float> whole_tiles_;  // [threads][rows][kMaxTiles · kTileColumns]
 };
 

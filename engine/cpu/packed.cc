@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "engine/half.h"
@@ -13,7 +14,7 @@ namespace {
 uint16_t to_bf16(uint32_t f32_bits) { return static_cast<uint16_t>(f32_bits >> 16); }
 uint16_t to_half(uint32_t f32_bits) { return float_to_half(std::bit_cast<float>(f32_bits)); }
 
-void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* tile) {
+void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* data) {
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
   const auto pack = [&]<typename From, typename To>(From, To, const auto& convert) {
     for (int64_t c = 0; c < count; ++c) {
@@ -21,7 +22,7 @@ void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* tile
       for (int64_t k = 0; k < weight.columns; ++k) {
         From bits;
         std::memcpy(&bits, row + k * static_cast<int64_t>(sizeof bits), sizeof bits);
-        reinterpret_cast<To*>(tile)[k * kTileColumns + c] = convert(bits);
+        reinterpret_cast<To*>(data)[k * kTileColumns + c] = convert(bits);
       }
     }
   };
@@ -33,6 +34,52 @@ void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* tile
   } else {
     pack(uint32_t{}, uint16_t{}, packed == DType::kBF16 ? to_bf16 : to_half);
   }
+}
+
+// The largest exponent with which 16 values are whole numbers of a norm of at most kWeightNorm.
+int exponent_of(double squares) {
+  constexpr double kLeast = 1e-70;  // 2^126 does for all below
+  const double most = (kWeightNorm - kNormRounding) / std::sqrt(std::max(squares, kLeast));
+  return std::min(std::ilogb(most), 126);
+}
+
+double sum_of_squares(const float* values) {  // of sixteen
+  double lanes[4] = {};                       // four sums, so that none waits for the one before
+  for (int i = 0; i < 16; i += 4) {
+    for (int lane = 0; lane < 4; ++lane) lanes[lane] += double{values[i + lane]} * values[i + lane];
+  }
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+// Where value k of a column is, in int16 after the exponents.
+int64_t whole_number_at(int64_t k, int64_t column) {
+  return k / 2 * 2 * kTileColumns + column * 2 + k % 2;
+}
+
+// False: a value is not finite.
+bool pack_whole_numbers(const Weight& weight, const PackFormat& format, int64_t first,
+                        uint8_t* tile) {
+  const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
+  auto* whole = reinterpret_cast<int16_t*>(tile + format.data_offset(weight.columns));
+  for (int64_t c = 0; c < count; ++c) {
+    const uint8_t* row = weight.row(first + c);
+    for (int64_t k = 0; k < weight.columns; k += kSubBlock) {
+      float values[kSubBlock];
+      dequantize(weight.dtype, row + k * type_info(weight.dtype).bytes, kSubBlock, values);
+      const double squares[] = {sum_of_squares(values), sum_of_squares(values + 16)};
+      if (!std::isfinite(squares[0] + squares[1])) return false;
+      const int exponent = exponent_of(std::max(squares[0], squares[1]));
+      tile[k / kSubBlock * kTileColumns + c] = static_cast<uint8_t>(127 - exponent);
+      const float factor = std::bit_cast<float>((127 + exponent) << 23);
+      for (int i = 0; i < kSubBlock; ++i) {
+        // Where 3 · 2^22 is added, a float's last bits are the nearest whole number's.
+        const float rounded = values[i] * factor + 0x1.8p23f;
+        const auto bits = std::bit_cast<uint32_t>(rounded);
+        whole[whole_number_at(k + i, c)] = static_cast<int16_t>(bits & 0xFFFF);
+      }
+    }
+  }
+  return true;
 }
 
 // Where value k of a column has its upper 16 bits, and its next 8.
@@ -151,11 +198,13 @@ PackFormat::PackFormat(DType type) : dtype(type) {
   data_bytes = quant.bits == 8 ? 512 : 256 + 64 * high_bits();
 }
 
-PackFormat pack_format(const Weight& weight, Team& team) {
-  PackFormat own(weight.dtype);
+PackFormat pack_format(const Weight& weight, bool whole_numbers, Team& team) {
+  PackFormat own(weight.dtype), bf16(DType::kBF16);
+  if (whole_numbers && weight.columns % kSubBlock == 0) bf16.header_bytes = kTileColumns;
+  if (weight.dtype == DType::kBF16) return bf16;
   if (weight.dtype != DType::kF32) return own;
   const auto lost_by_bf16 = [](uint32_t bits) { return bits & 0xFFFF; };
-  if (keeps_all(weight, team, lost_by_bf16)) return PackFormat(DType::kBF16);
+  if (keeps_all(weight, team, lost_by_bf16)) return bf16;
   const auto lost_by_f16 = [](uint32_t bits) {
     return bits ^ std::bit_cast<uint32_t>(half_to_float(to_half(bits)));
   };
@@ -172,10 +221,25 @@ float coded_value(const F32Code& code, const uint8_t* tile, int64_t k, int64_t c
   return code.decode(uint32_t{upper} << 16 | uint32_t{tile[place.next]} << 8);
 }
 
-void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile) {
+float rounded_value(const PackFormat& format, const uint8_t* tile, int64_t columns, int64_t k,
+                    int64_t column) {
+  int16_t whole;
+  const uint8_t* data = tile + format.data_offset(columns);
+  std::memcpy(&whole, data + 2 * whole_number_at(k, column), sizeof whole);
+  return std::ldexp(static_cast<float>(whole), tile[k / kSubBlock * kTileColumns + column] - 127);
+}
+
+bool pack_tile(const Weight& weight, const PackFormat& format, int64_t first, uint8_t* tile) {
   std::memset(tile, 0, format.tile_bytes(weight.columns));
-  if (format.coded()) return pack_codes(weight, format.code, first, tile);
-  if (!format.quantized()) return pack_plain(weight, format.dtype, first, tile);
+  if (format.coded()) {
+    pack_codes(weight, format.code, first, tile);
+    return true;
+  }
+  if (!format.quantized()) {
+    if (format.has_exponents()) return pack_whole_numbers(weight, format, first, tile);
+    pack_plain(weight, format.dtype, first, tile);
+    return true;
+  }
   const int block_bytes = type_info(weight.dtype).bytes;
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
   DecodedBlock block;
@@ -190,6 +254,7 @@ void pack_tile(const Weight& weight, const PackFormat& format, int64_t first, ui
       data += format.quant.block_values / kSubBlock * format.data_bytes;
     }
   }
+  return true;
 }
 
 }  // namespace assay

@@ -21,11 +21,11 @@ namespace HWY_NAMESPACE {
 
 // Tiles and rows that are multiplied together: as many sums as the target's registers hold.
 #if HWY_TARGET <= HWY_AVX3
-constexpr int kTiles = 2, kRowsF32 = 8, kRowsPairs = 8;
+constexpr int kTiles = 2, kRowsF32 = 8, kRowsPairs = 8, kRowsBf16 = 8;
 #elif HWY_TARGET <= HWY_AVX2
-constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4;
+constexpr int kTiles = 1, kRowsF32 = 6, kRowsPairs = 4, kRowsBf16 = 2;
 #else
-constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1;
+constexpr int kTiles = 1, kRowsF32 = 1, kRowsPairs = 1, kRowsBf16 = 1;
 #endif
 
 // Asks for bytes that are read later, some at each of `steps` steps: asked for at once, they would
@@ -51,6 +51,12 @@ inline std::span<const uint8_t> share(std::span<const uint8_t> bytes, int row, i
 }
 
 constexpr int64_t kAskEvery = 4;  // values of k of an f32 product
+
+// Few rows are done with weights of 16 bits so fast that what they need would wait behind what is
+// asked for in the distance: the first ask for what is near, and if they are alone, for nothing
+// else; one or two of them pass over one tile after the other.
+constexpr int64_t kNearBytes = 4096;
+constexpr int kFewRows = 16;
 
 template <int kRows, int kCount, typename Weights, bool kWiden = false>
 HWY_INLINE void product_f32_rows(const F32Tile* tiles, const float* x, int64_t x_stride,
@@ -97,15 +103,24 @@ HWY_INLINE std::span<const Outlier> outliers_of(const IntRows& x, int64_t row, i
 
 #ifdef ASSAY_BYTE_PRODUCTS
 
-// kBytes: 1 if every `high` is 0.
-template <int kRows, int kCount, int kBytes, int kGroup>
-HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t row, int64_t first,
-                              int64_t count, float* out, int64_t out_stride, bool add,
-                              std::span<const uint8_t> next) {
-  Ahead ahead(next, count / kGroup);
-  // Outliers are few; their bytes are taken one by one, as products with 1.
-  alignas(4) static constexpr int8_t kOnly[4][4] = {
+// What is multiplied at once: the low bytes of four activations (every `high` is 0) or both bytes
+// of them, with four weights' bytes; or two activations of 16 bits with two weights of 16 bits,
+// which may be asked for meanwhile.
+enum class IntForm { kLow, kBoth, kPairs, kNearPairs };
+
+template <int kRows, int kCount, IntForm kForm, int kGroup>
+HWY_INLINE void product_int_rows(const IntTile* tiles, const IntRows& x, int64_t row, int64_t first,
+                                 int64_t count, float* out, int64_t out_stride, bool add,
+                                 std::span<const uint8_t> next) {
+  constexpr bool kNear = kForm == IntForm::kNearPairs;
+  constexpr bool kPairs = kForm == IntForm::kPairs || kNear;
+  constexpr int kAtOnce = kPairs ? 2 : 4, kValueBytes = kPairs ? 2 : 1;
+  constexpr int kStep = kPairs ? 8 : kGroup;
+  Ahead ahead(next, count / kStep);
+  // Outliers are few; their weights are taken one by one, as products with 1.
+  alignas(4) static constexpr int8_t kOnlyByte[4][4] = {
       {1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}};
+  alignas(4) static constexpr int8_t kOnlyPair[2][4] = {{1, 0, 0, 0}, {0, 0, 1, 0}};
   Part sums[kRows][kCount];
   const uint8_t* q[kCount];
   for (int t = 0; t < kCount; ++t) {
@@ -120,53 +135,73 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
   const auto* a = reinterpret_cast<const int8_t*>(x.a + row * x.columns + first);
   const float* a_scales = x.scales + row * x.blocks() + first / kSubBlock;
   const int64_t a_sums = sums_at(x, row, first, kGroup);
+  const auto dot = [](PartI onto, PartI w, PartI value) HWY_ATTR {
+    return kPairs ? dot_word_pairs(onto, w, value) : dot_quads(onto, w, value);
+  };
+  const auto scale_at = [&](int t, int64_t k) HWY_ATTR {
+    const int64_t at = k / kGroup * kTileColumns;
+    return kPairs ? load_powers(tiles[t].exponents + at) : part_load(tiles[t].scales + at);
+  };
   for (int64_t begin = 0; begin < count; begin += kIntChunk) {
     const int64_t end = std::min(count, begin + kIntChunk);
     for (int64_t k = begin; k < end; k += kGroup) {
-      ahead.step();
+      if constexpr (!kPairs) ahead.step();
+      // Of bytes, or of the first and the second sixteen pairs' values.
       PartI low[kRows][kCount], high[kRows][kCount];
       for (int r = 0; r < kRows; ++r) {
-        const PartI start = int_set(x.starts[a_sums + r * sums_stride + k / kGroup]);
+        const PartI start =
+            kPairs ? int_zero() : int_set(x.starts[a_sums + r * sums_stride + k / kGroup]);
         for (int t = 0; t < kCount; ++t) {
           low[r][t] = start;
           high[r][t] = int_zero();
         }
       }
-      const int8_t* a_block = a + k / kSubBlock * 2 * kSubBlock + k % kSubBlock;
+      const int8_t* a_block = a + k / kSubBlock * 2 * kSubBlock + k % kSubBlock * kValueBytes;
+      // A register for each row: GCC would keep what i adds to it for each row in memory.
+      const int8_t* a_rows[kRows];
+      for (int r = 0; r < kRows; ++r) {
+        a_rows[r] = a_block + r * 2 * x.columns;
+        asm("" : "+r"(a_rows[r]));
+      }
       // The next rows' values are in the second-level cache.
       if (k % kSubBlock == 0) {
-        for (int r = 0; r < kRows; ++r) prefetch_near(a_block + (kRows + r) * 2 * x.columns);
+        for (int r = 0; r < kRows; ++r) prefetch_near(a_rows[r] + kRows * 2 * x.columns);
       }
       // Unrolled, or GCC moves every sum to another register and back.
-#pragma GCC unroll 8
-      for (int i = 0; i < kGroup; i += 4) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kGroup; i += kAtOnce) {
+        if (kPairs && i % kStep == 0) ahead.step();
         PartI w[kCount];
         for (int t = 0; t < kCount; ++t) {
-          const uint8_t* at = q[t] + (k + i) * kTileColumns;
+          const uint8_t* at = q[t] + (k + i) * kTileColumns * kValueBytes;
+          if constexpr (kNear) prefetch_near(at + kNearBytes);
           w[t] = quads_load(at);
         }
         for (int r = 0; r < kRows; ++r) {
-          const int8_t* at = a_block + r * 2 * x.columns + i;
-          const PartI a_low = quads_set(at + kSubBlock);
-          for (int t = 0; t < kCount; ++t) low[r][t] = dot_quads(low[r][t], w[t], a_low);
-          if constexpr (kBytes == 2) {
+          const int8_t* at = a_rows[r] + i * kValueBytes;
+          const PartI a_low = quads_set(kPairs ? at : at + kSubBlock);
+          auto& onto = kPairs && i >= 16 ? high : low;
+          for (int t = 0; t < kCount; ++t) onto[r][t] = dot(onto[r][t], w[t], a_low);
+          if constexpr (kForm == IntForm::kBoth) {
             const PartI a_high = quads_set(at);
-            for (int t = 0; t < kCount; ++t) high[r][t] = dot_quads(high[r][t], w[t], a_high);
+            for (int t = 0; t < kCount; ++t) high[r][t] = dot(high[r][t], w[t], a_high);
           }
         }
       }
       for (int t = 0; t < kCount; ++t) {
-        const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
+        const Part scale = scale_at(t, k);
         for (int r = 0; r < kRows; ++r) {
           PartI whole = low[r][t];
-          if constexpr (kBytes == 2) {
+          if constexpr (kForm == IntForm::kBoth) {
             // high's weights are q + 128 too; low's start has taken that of 256 · high + low away
             whole = int_add(whole, int_times_256(high[r][t]));
           }
+          Part value = int_to_float(whole);
+          if constexpr (kPairs) value = part_add(value, int_to_float(high[r][t]));
           const Part both = part_mul(scale, part_set(a_scales[r * x.blocks() + k / kSubBlock]));
-          sums[r][t] = part_fma(int_to_float(whole), both, sums[r][t]);
+          sums[r][t] = part_fma(value, both, sums[r][t]);
         }
-        if (tiles[t].mins == nullptr) continue;
+        if (kPairs || tiles[t].mins == nullptr) continue;
         const Part min =
             part_sub(part_zero(), part_load(tiles[t].mins + k / kGroup * kTileColumns));
         for (int r = 0; r < kRows; ++r) {
@@ -178,11 +213,11 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
     for (int r = 0; r < kRows; ++r) {
       for (const Outlier& outlier : outliers_of(x, row + r, first + begin)) {
         const int64_t k = outlier.k - first;
-        const PartI only = quads_set(kOnly[k % 4]);
+        const PartI only = quads_set(kPairs ? kOnlyPair[k % 2] : kOnlyByte[k % 4]);
         for (int t = 0; t < kCount; ++t) {
-          const PartI w = quads_load(q[t] + k / 4 * 4 * kTileColumns);
-          const Part value = int_to_float(dot_quads(int_set(-128), w, only));
-          const Part scale = part_load(tiles[t].scales + k / kGroup * kTileColumns);
+          const PartI w = quads_load(q[t] + k / kAtOnce * kAtOnce * kTileColumns * kValueBytes);
+          const Part value = int_to_float(dot(int_set(kPairs ? 0 : -128), w, only));
+          const Part scale = scale_at(t, k);
           sums[r][t] = part_fma(part_set(outlier.value), part_mul(scale, value), sums[r][t]);
         }
       }
@@ -196,7 +231,7 @@ HWY_INLINE void product_quads(const IntTile* tiles, const IntRows& x, int64_t ro
 
 #else
 
-template <int kRows>
+template <int kRows, bool kBf16>
 HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row, int64_t first,
                               int64_t count, float* out, int64_t out_stride, bool add,
                               std::span<const uint8_t> next) {
@@ -215,10 +250,12 @@ HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row
   const float* a_scales = x.scales + row * scales_stride + first / kSubBlock;
   const float* a_sums = x.sums + sums_at(x, row, first, group);
   const float* scales = tile.scales;
+  const uint8_t* exponents = tile.exponents;
   const float* mins = tile.mins;
   for (int64_t k = 0; k < count; k += group) {
     ahead.step();
     PartI whole[kRows][kParts];
+    Part first_half[kRows][kParts];
     for (int r = 0; r < kRows; ++r) {
       for (int p = 0; p < kParts; ++p) whole[r][p] = int_zero();
     }
@@ -229,13 +266,26 @@ HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row
         const Part16 value = pairs_set(a + r * stride + k + i);
         for (int p = 0; p < kParts; ++p) whole[r][p] = dot_pairs(whole[r][p], ws[p], value);
       }
+      for (int r = 0; kBf16 && i == 14 && r < kRows; ++r) {
+        for (int p = 0; p < kParts; ++p) {
+          first_half[r][p] = int_to_float(whole[r][p]);
+          whole[r][p] = int_zero();
+        }
+      }
     }
     for (int p = 0; p < kParts; ++p) {
-      const Part scale = part_load(scales + p * kPartLanes);
+      const Part scale =
+          kBf16 ? load_powers(exponents + p * kPartLanes) : part_load(scales + p * kPartLanes);
       for (int r = 0; r < kRows; ++r) {
         const Part both = part_mul(scale, part_set(a_scales[r * scales_stride + k / kSubBlock]));
-        sums[r][p] = part_fma(int_to_float(whole[r][p]), both, sums[r][p]);
+        Part value = int_to_float(whole[r][p]);
+        if constexpr (kBf16) value = part_add(first_half[r][p], value);
+        sums[r][p] = part_fma(value, both, sums[r][p]);
       }
+    }
+    if constexpr (kBf16) {
+      exponents += kTileColumns;
+      continue;
     }
     scales += kTileColumns;
     if (mins == nullptr) continue;
@@ -259,11 +309,14 @@ HWY_INLINE void add_outliers(const IntTile& tile, const IntRows& x, int64_t row,
   for (const Outlier& outlier : outliers_of(x, row, first)) {
     const int64_t k = outlier.k - first;
     const int16_t* pairs = static_cast<const int16_t*>(tile.q) + k / 2 * 2 * kTileColumns;
-    const float* scales = tile.scales + k / tile.group * kTileColumns;
+    const int64_t header = k / tile.group * kTileColumns;
     for (int p = 0; p < kParts; ++p) {
       float* at = out + p * kPartLanes;
       const Part q = pairs_side(pairs_load(pairs + p * kLanes16), static_cast<int>(k % 2));
-      const Part w = part_mul(part_load(scales + p * kPartLanes), q);
+      const int64_t column = header + p * kPartLanes;
+      const Part scale = tile.exponents != nullptr ? load_powers(tile.exponents + column)
+                                                   : part_load(tile.scales + column);
+      const Part w = part_mul(scale, q);
       part_store(part_fma(part_set(outlier.value), w, part_load(at)), at);
     }
   }
@@ -338,30 +391,50 @@ inline void product_f32(std::span<const F32Tile> tiles, const float* x, int64_t 
 
 #ifdef ASSAY_BYTE_PRODUCTS
 
-template <int kCount, int kBytes, int kGroup>
-void product_quads_of(const IntTile* tiles, const IntRows& x, int rows, int64_t k, int64_t count,
-                      float* out, int64_t out_stride, bool add, std::span<const uint8_t> next) {
-  constexpr int kRows = kBytes == 2 ? 4 : 6;  // as many as registers hold
-  over_row_runs<kRows>(rows, [&]<int kRun>(int row) HWY_ATTR {
-    product_quads<kRun, kCount, kBytes, kGroup>(tiles, x, row, k, count, out + row * out_stride,
-                                                out_stride, add, share(next, row, kRun, rows));
-  });
+template <int kCount, IntForm kForm, int kGroup>
+void product_int_of(const IntTile* tiles, const IntRows& x, int rows, int64_t k, int64_t count,
+                    float* out, int64_t out_stride, bool add, std::span<const uint8_t> next) {
+  constexpr int kRows = kForm == IntForm::kLow ? 6 : 4;  // as many as registers hold
+  int first = 0;
+  const auto run = [&]<int kRun, IntForm kRunForm>(int row) HWY_ATTR {
+    row += first;
+    product_int_rows<kRun, kCount, kRunForm, kGroup>(tiles, x, row, k, count,
+                                                     out + row * out_stride, out_stride, add,
+                                                     share(next, row, kRun, rows));
+  };
+  if (kForm == IntForm::kPairs && rows <= kFewRows) {
+    if (rows <= kRows) next = {};
+    over_row_runs<kRows>(std::min(rows, kRows), [&]<int kRun>(int row) HWY_ATTR {
+      run.template operator()<kRun, IntForm::kNearPairs>(row);
+    });
+    first = std::min(rows, kRows);
+  }
+  over_row_runs<kRows>(
+      rows - first, [&]<int kRun>(int row) HWY_ATTR { run.template operator()<kRun, kForm>(row); });
 }
 
 inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int rows, int64_t k,
                         int64_t count, float* out, int64_t out_stride, bool add,
                         std::span<const uint8_t> next) {
-  const auto run = [&]<int kCount, int kBytes>() {
-    const auto product = tiles[0].group == kSubBlock ? product_quads_of<kCount, kBytes, kSubBlock>
-                                                     : product_quads_of<kCount, kBytes, 16>;
+  const auto run = [&]<int kCount>() {
+    auto product = product_int_of<kCount, IntForm::kPairs, kSubBlock>;
+    if (tiles[0].exponents == nullptr) {
+      const bool whole_block = tiles[0].group == kSubBlock;
+      product = whole_block ? product_int_of<kCount, IntForm::kBoth, kSubBlock>
+                            : product_int_of<kCount, IntForm::kBoth, 16>;
+      if (x.limit == IntRows::kInt8Limit) {
+        product = whole_block ? product_int_of<kCount, IntForm::kLow, kSubBlock>
+                              : product_int_of<kCount, IntForm::kLow, 16>;
+      }
+    }
     product(tiles.data(), x, rows, k, count, out, out_stride, add, next);
   };
-  const bool two_bytes = x.limit > IntRows::kInt8Limit;
-  if (tiles.size() == 1) {
-    two_bytes ? run.template operator()<1, 2>() : run.template operator()<1, 1>();
-  } else {
-    two_bytes ? run.template operator()<2, 2>() : run.template operator()<2, 1>();
+  if (tiles[0].exponents != nullptr && rows <= 2 && tiles.size() == 2) {
+    run.template operator()<1>();
+    tiles = tiles.last(1);
+    out += kTileColumns;
   }
+  tiles.size() == 1 ? run.template operator()<1>() : run.template operator()<2>();
 }
 
 #else
@@ -375,12 +448,22 @@ inline void product_int(std::span<const IntTile> tiles, const IntRows& x, int ro
       const int64_t header = begin / whole.group * kTileColumns;
       IntTile tile = whole;
       tile.q = static_cast<const int16_t*>(whole.q) + begin * kTileColumns;
-      tile.scales += header;
+      if (tile.scales != nullptr) tile.scales += header;
+      if (tile.exponents != nullptr) tile.exponents += header;
       if (tile.mins != nullptr) tile.mins += header;
-      over_row_runs<kRowsPairs>(rows, [&]<int kRows>(int row) HWY_ATTR {
-        product_pairs<kRows>(tile, x, row, k + begin, values, out + row * out_stride, out_stride,
-                             add || begin > 0, share(next, row, kRows, rows));
-      });
+      const auto product = [&]<int kRows, bool kBf16>(int row) HWY_ATTR {
+        product_pairs<kRows, kBf16>(tile, x, row, k + begin, values, out + row * out_stride,
+                                    out_stride, add || begin > 0, share(next, row, kRows, rows));
+      };
+      if (tile.exponents != nullptr) {
+        over_row_runs<kRowsBf16>(rows, [&]<int kRows>(int row) HWY_ATTR {
+          product.template operator()<kRows, true>(row);
+        });
+      } else {
+        over_row_runs<kRowsPairs>(rows, [&]<int kRows>(int row) HWY_ATTR {
+          product.template operator()<kRows, false>(row);
+        });
+      }
       next = {};
       for (int row = 0; row < rows; ++row) {
         add_outliers(tile, x, row, k + begin, out + row * out_stride);

@@ -32,6 +32,12 @@ HWY_INLINE Part load_bf16(const uint8_t* at) {
   return hn::PromoteTo(D(), hn::LoadU(half, reinterpret_cast<const hwy::bfloat16_t*>(at)));
 }
 
+// Powers of two, from a float's biased exponents.
+HWY_INLINE Part load_powers(const uint8_t* at) {
+  const hn::Rebind<uint8_t, D> narrow;
+  return words_as_floats(words_shift<23>(hn::PromoteTo(DI(), hn::LoadU(narrow, at))));
+}
+
 template <typename T>
 HWY_INLINE Part load_whole(const T* at) {
   const hn::Rebind<T, D> narrow;
@@ -110,6 +116,7 @@ inline Part load_bf16(const uint8_t* at) {
   std::memcpy(&bits, at, 2);
   return bf16_to_float(bits);
 }
+inline Part load_powers(const uint8_t* at) { return words_as_floats(words_shift<23>(PartI{*at})); }
 template <typename T>
 inline Part load_whole(const T* at) {
   return static_cast<float>(*at);
@@ -198,6 +205,10 @@ HWY_INLINE void unpack_scales(const PackedTile& tile, int64_t k, int64_t count, 
 
 inline IntTile unpack_int(const PackedTile& tile, int64_t k, int64_t count, IntScratch& scratch) {
   const PackFormat& format = tile.format;
+  if (format.has_exponents()) {  // they lie as they are multiplied
+    const uint8_t* q = tile.data + format.data_offset(tile.columns) + k * kTileColumns * 2;
+    return {q, nullptr, nullptr, kSubBlock, tile.data + k / kSubBlock * kTileColumns};
+  }
   const QuantFormat& quant = format.quant;
   unpack_scales(tile, k, count, scratch.scales, scratch.mins);
   const uint8_t* data =

@@ -46,15 +46,21 @@ BENCHMARK(product_f32)->Arg(1)->Arg(8)->Arg(64);
 
 void product_int(benchmark::State& state) {
   const CpuKernels& kernels = *cpu_kernels("auto");
-  const int rows = static_cast<int>(state.range(0)), count = 512;
-  const std::vector<int16_t> q(static_cast<size_t>(16 * count), 1);
+  const int rows = static_cast<int>(state.range(0)), count = static_cast<int>(state.range(3));
+  const bool bf16 = state.range(2) == 0;
+  const std::vector<int16_t> q(static_cast<size_t>(32 * count), 1);
   const std::vector<float> scales(static_cast<size_t>(count), 1), x(static_cast<size_t>(count), 1);
+  const std::vector<uint8_t> exponents(static_cast<size_t>(count));
   std::vector<float> out(static_cast<size_t>(32 * rows));
   IntRowsBuffer buffer;
-  const IntRows& int_rows = buffer.shape(rows, count, state.range(2) == 16);
+  const IntRows& int_rows = buffer.shape(rows, count, state.range(2) != 8, bf16);
   for (int r = 0; r < rows; ++r) kernels.quantize_row(x.data(), r, int_rows);
-  const IntTile tile = {q.data(), scales.data(), nullptr, static_cast<int>(state.range(1))};
-  const IntTile two[] = {tile, tile};
+  const auto group = static_cast<int>(state.range(1));
+  const IntTile first = {q.data(), scales.data(), nullptr, group,
+                         bf16 ? exponents.data() : nullptr};
+  IntTile second = first;
+  second.q = q.data() + 16 * count;
+  const IntTile two[] = {first, second};
   const std::span<const IntTile> tiles(two);
   for (auto _ : state) {
     kernels.product_int(tiles, int_rows, rows, 0, count, out.data(), 32, false, {});
@@ -62,13 +68,19 @@ void product_int(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * rows * count * 32);
 }
-// rows, values of a group, bits of an activation
+// rows, values of a group, bits of an activation (0: 16 for BF16 weights), values of k
 BENCHMARK(product_int)
-    ->Args({1, 32, 16})
-    ->Args({8, 32, 16})
-    ->Args({64, 32, 16})
-    ->Args({64, 16, 16})
-    ->Args({64, 32, 8});
+    ->Args({1, 32, 16, 512})
+    ->Args({8, 32, 16, 512})
+    ->Args({64, 32, 16, 512})
+    ->Args({64, 16, 16, 512})
+    ->Args({64, 32, 8, 512})
+    ->Args({1, 32, 0, 512})
+    ->Args({64, 32, 0, 512})
+    ->Args({64, 32, 0, 256})
+    ->Args({64, 32, 0, 576})
+    ->Args({128, 32, 0, 288})
+    ->Args({128, 32, 0, 576});
 
 void quantize_row(benchmark::State& state) {
   const CpuKernels& kernels = *cpu_kernels("auto");

@@ -109,6 +109,39 @@ TEST_P(Kernels, PackedTilesUnpackToWhatTheirTypeDefines) {
   }
 }
 
+// Rounded to whole numbers of a power of two that the others of its block allow.
+TEST(PackFormat, Bf16AsWholeNumbersIsOffByNoMoreThanAPartOfItsNeighboursNorm) {
+  const int64_t columns = 4096;
+  Team team(1);
+  std::vector<uint16_t> bits(static_cast<size_t>(columns));
+  const auto values = random_floats(bits.size(), 7, 0.02f);
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = float_to_bf16(values[i]);
+  const Weight weight{reinterpret_cast<const uint8_t*>(bits.data()), DType::kBF16, 1, columns};
+  const PackFormat format = pack_format(weight, true, team);
+  ASSERT_TRUE(format.has_exponents());
+  std::vector<uint8_t> tile(format.tile_bytes(columns));
+  ASSERT_TRUE(pack_tile(weight, format, 0, tile.data()));
+  int exact = 0;
+  for (int64_t block = 0; block < columns; block += 32) {
+    double norms[2] = {};
+    for (int64_t k = block; k < block + 32; ++k) {
+      const double value = bf16_to_float(bits[static_cast<size_t>(k)]);
+      norms[(k - block) / 16] += value * value;
+    }
+    const double norm = std::sqrt(std::max(norms[0], norms[1]));
+    for (int64_t k = block; k < block + 32; ++k) {
+      const float value = bf16_to_float(bits[static_cast<size_t>(k)]);
+      const float packed = rounded_value(format, tile.data(), columns, k, 0);
+      EXPECT_LE(std::abs(packed - value), norm * 0x1p-15 * 1.001);
+      exact += packed == value;
+    }
+  }
+  EXPECT_GT(exact, columns * 9 / 10);
+  std::printf("%.1f %% of normally distributed weights are exact\n", 100.0 * exact / columns);
+  EXPECT_FALSE(pack_format(weight, false, team).has_exponents());
+  EXPECT_FALSE(pack_format({weight.data, DType::kBF16, 1, 40}, true, team).has_exponents());
+}
+
 // Floats of as many exponents, 60 to 122, as codes have, with zeros of both signs; none has its
 // last six bits.
 std::vector<uint32_t> random_coded(int64_t count, uint32_t seed) {
@@ -131,7 +164,7 @@ TEST_P(Kernels, F32WeightsInCodesTakeThreeBytesAndGiveTheSameBits) {
   Team team(2);
   auto bits = random_coded(rows * columns, 3);
   const Weight weight{reinterpret_cast<const uint8_t*>(bits.data()), DType::kF32, rows, columns};
-  const PackFormat coded = pack_format(weight, team), plain(DType::kF32);
+  const PackFormat coded = pack_format(weight, true, team), plain(DType::kF32);
   ASSERT_TRUE(coded.coded());
   EXPECT_EQ(coded.tile_bytes(columns), 3 * 16 * size_t{columns});
   const auto x = random_floats(static_cast<size_t>(20 * columns), 4);
@@ -178,7 +211,7 @@ TEST(PackFormat, F32WithAValueThatHasNoCodeIsPackedAsItIs) {
   auto bits = random_coded(3 * columns, 5);
   const auto format = [&](int64_t of_columns) {
     const auto* data = reinterpret_cast<const uint8_t*>(bits.data());
-    return pack_format({data, DType::kF32, 3, of_columns}, team);
+    return pack_format({data, DType::kF32, 3, of_columns}, true, team);
   };
   EXPECT_TRUE(format(columns).coded());
   EXPECT_FALSE(format(columns - 1).coded());  // not in groups
@@ -195,9 +228,9 @@ TEST(PackFormat, F32WithAValueThatHasNoCodeIsPackedAsItIs) {
 
 // All of x as `count` quantized rows in `buffer`.
 const IntRows& quantize(const CpuKernels& table, const std::vector<float>& x, int64_t count,
-                        bool fixed16, IntRowsBuffer& buffer) {
+                        bool fixed16, IntRowsBuffer& buffer, bool for_bf16 = false) {
   const int64_t columns = static_cast<int64_t>(x.size()) / count;
-  const IntRows& rows = buffer.shape(count, columns, fixed16);
+  const IntRows& rows = buffer.shape(count, columns, fixed16, for_bf16);
   for (int64_t r = 0; r < count; ++r) table.quantize_row(x.data() + r * columns, r, rows);
   return rows;
 }
@@ -212,7 +245,8 @@ int whole_value(const CpuKernels& table, const IntRows& rows, int64_t k) {
 
 TEST_P(Kernels, ProductIntIsBitEqualToThePortableOneForAllTypesAndShapes) {
   for (const TypeInfo& type : kTypes) {
-    if (!is_quantized(type.dtype)) continue;
+    const bool bf16 = type.dtype == DType::kBF16;
+    if (!is_quantized(type.dtype) && !bf16) continue;
     // A chunk and a part of one, which products can take at once if they are few.
     const int64_t columns = type.values == 32 ? 608 : 768;
     std::vector<uint8_t> bytes;
@@ -220,7 +254,8 @@ TEST_P(Kernels, ProductIntIsBitEqualToThePortableOneForAllTypesAndShapes) {
       const auto row = random_row(type.dtype, columns, static_cast<uint32_t>(r));
       bytes.insert(bytes.end(), row.begin(), row.end());
     }
-    const PackFormat format(type.dtype);
+    Team team(1);
+    const PackFormat format = pack_format(as_weight(bytes, type.dtype, 32, columns), true, team);
     std::vector<uint8_t> packed[2];
     for (int t = 0; t < 2; ++t) {
       packed[t].resize(format.tile_bytes(columns));
@@ -231,7 +266,7 @@ TEST_P(Kernels, ProductIntIsBitEqualToThePortableOneForAllTypesAndShapes) {
       auto x = random_floats(static_cast<size_t>(rows * columns), 3);
       for (size_t i = 5; i < x.size(); i += 40) x[i] *= 40;  // outliers
       IntRowsBuffer buffer;
-      const IntRows& int_rows = quantize(table, x, rows, fixed16, buffer);
+      const IntRows& int_rows = quantize(table, x, rows, fixed16 || bf16, buffer, bf16);
       for (int i = 0; fixed16 && i < 2 * rows; ++i) EXPECT_GT(int_rows.outlier_counts[i], 0);
       std::vector<float> out(static_cast<size_t>(rows * 40), 0.25f);
       std::vector<IntScratch> scratch(2);
@@ -290,6 +325,42 @@ TEST_P(Kernels, ProductIntIsTheProductOfTheQuantizedValues) {
     }
     EXPECT_NEAR(out[c], expected, 1e-4 * size);
   }
+}
+
+TEST_P(Kernels, RowsForBf16WeightsKeepTheNormOfSixteenValuesInBounds) {
+  auto x = random_floats(40 * 32, 4);
+  std::fill(x.begin(), x.begin() + 32, 0.7f);         // the largest norm for its largest value
+  std::fill(x.begin() + 32, x.begin() + 48, -1e-3f);  // a half
+  x[70] = 1000;                                       // an outlier
+  std::fill(x.begin() + 96, x.begin() + 128, 0.0f);
+  IntRowsBuffer buffer, portable_buffer;
+  const IntRows& rows = quantize(kernels(), x, 1, true, buffer, true);
+  const IntRows& expected = quantize(portable(), x, 1, true, portable_buffer, true);
+  EXPECT_EQ(std::memcmp(rows.a, expected.a, x.size() * sizeof(int16_t)), 0);
+  EXPECT_EQ(std::memcmp(rows.scales, expected.scales, 40 * sizeof(float)), 0);
+  std::vector<size_t> outliers;
+  for (int64_t chunk = 0; chunk < rows.chunks(); ++chunk) {
+    for (int i = 0; i < rows.outlier_counts[chunk]; ++i) {
+      outliers.push_back(static_cast<size_t>(rows.outliers[chunk * kIntChunk / 32 + i].k));
+    }
+  }
+  EXPECT_EQ(outliers.at(0), 70);
+  double largest = 0;
+  for (size_t start = 0; start < x.size(); start += 16) {
+    double squares = 0;
+    for (size_t i = start; i < start + 16; ++i) {
+      squares += double(rows.a[i]) * rows.a[i];
+      const float value = static_cast<float>(rows.a[i]) * rows.scales[i / 32];
+      if (std::find(outliers.begin(), outliers.end(), i) != outliers.end()) {
+        EXPECT_EQ(value, 0);
+      } else {
+        EXPECT_NEAR(value, x[i], 0.51f * rows.scales[i / 32]);
+      }
+    }
+    largest = std::max(largest, std::sqrt(squares));
+  }
+  EXPECT_LE(largest, kActivationNorm);
+  EXPECT_GT(largest, kActivationNorm - 10);
 }
 
 TEST_P(Kernels, AnOutlierStaysExactAndDoesNotCoarsenTheOthers) {

@@ -1,8 +1,10 @@
 // Products and embeddings of every type on every device. References are plain loops in f64.
+#include <array>
 #include <cmath>
 #include <utility>
 
 #include "engine/blocks.h"
+#include "engine/half.h"
 #include "tests/engine/ops_fixture.h"
 
 namespace assay {
@@ -231,19 +233,24 @@ TEST(CpuProducts, F32WeightsThatHaveCodesGiveTheSameBitsWithLessMemory) {
   }
 }
 
+// What is packed, and its product with x.
+std::pair<size_t, std::vector<float>> packed_product(Ops& ops, const Weight& weight,
+                                                     const std::vector<float>& x) {
+  const auto packed = ops.pack(weight);
+  EXPECT_EQ(packed->size_bytes(), ops.packed_bytes(weight));
+  const auto rows = static_cast<int64_t>(x.size()) / weight.columns;
+  std::vector<float> out(static_cast<size_t>(rows * weight.rows));
+  const Product products[] = {{packed.get(), nullptr, out.data()}};
+  ops.matmul(x.data(), static_cast<int>(rows), products);
+  return {packed->size_bytes(), out};
+}
+
 TEST(CpuProducts, F32WeightsThatAreNumbersOfAHalfTypeTakeHalfTheMemoryAndGiveTheSameBits) {
   const int64_t outputs = 37, columns = 320;
   const int rows = 11;
   const auto x = random_floats(static_cast<size_t>(rows * columns), 4);
-  const auto ops = std::move(make_cpu_ops({1, "auto", Activations::kFixed16})).value();
-  const auto product = [&](const Weight& weight) {
-    const auto packed = ops->pack(weight);
-    EXPECT_EQ(packed->size_bytes(), ops->packed_bytes(weight));
-    std::vector<float> out(static_cast<size_t>(rows * outputs));
-    const Product products[] = {{packed.get(), nullptr, out.data()}};
-    ops->matmul(x.data(), rows, products);
-    return std::pair(packed->size_bytes(), out);
-  };
+  const auto ops = std::move(make_cpu_ops({1, "auto", Activations::kF32})).value();
+  const auto product = [&](const Weight& weight) { return packed_product(*ops, weight, x); };
   for (const DType half : {DType::kBF16, DType::kF16}) {
     const auto narrow = random_weight(half, outputs, columns, 3);
     std::vector<float> wide(static_cast<size_t>(outputs * columns));
@@ -261,6 +268,78 @@ TEST(CpuProducts, F32WeightsThatAreNumbersOfAHalfTypeTakeHalfTheMemoryAndGiveThe
       if (i % outputs == outputs - 1) continue;
       EXPECT_EQ(other.second[i], of_f32.second[i]) << i;
     }
+  }
+}
+
+TEST(CpuProducts, F32WeightsThatAreBf16NumbersAreMultipliedAsBf16OnesAre) {
+  const int64_t outputs = 37, columns = 384;
+  const auto x = random_floats(static_cast<size_t>(11 * columns), 4);
+  const auto narrow = random_weight(DType::kBF16, outputs, columns, 3);
+  std::vector<float> wide(static_cast<size_t>(outputs * columns));
+  dequantize(DType::kBF16, narrow.data(), outputs * columns, wide.data());
+  const Weight bf16{narrow.data(), DType::kBF16, outputs, columns};
+  const Weight f32{reinterpret_cast<const uint8_t*>(wide.data()), DType::kF32, outputs, columns};
+  for (const Activations activations : {Activations::kFixed16, Activations::kInt8}) {
+    const auto ops = std::move(make_cpu_ops({2, "auto", activations})).value();
+    const auto of_bf16 = packed_product(*ops, bf16, x);
+    EXPECT_EQ(of_bf16, packed_product(*ops, f32, x));
+    EXPECT_EQ(of_bf16.first, 48 * size_t{columns} * 2 + 48 * size_t{columns} / 32);
+  }
+}
+
+// All as large as they can be: sums of more bits than they have would wrap around.
+TEST(CpuProducts, Bf16WeightsAndActivationsThatAreAllAlikeAreMultipliedWithoutOverflow) {
+  const int64_t columns = 576;
+  std::vector<float> w(static_cast<size_t>(columns)), x(static_cast<size_t>(9 * columns));
+  for (const float weight : {1.9921875f, 1.0f, -1.4140625f, 0x1.fep100f, 0x1p-126f}) {
+    std::fill(w.begin(), w.end(), weight);
+    for (const float sign : {1.0f, -1.0f}) {
+      std::fill(x.begin(), x.end(), sign * 3.1f);
+      const auto ops = std::move(make_cpu_ops({1, "auto", Activations::kFixed16})).value();
+      const Weight f32{reinterpret_cast<const uint8_t*>(w.data()), DType::kF32, 1, columns};
+      const double expected = double{weight} * x[0] * static_cast<double>(columns);
+      for (const float product : packed_product(*ops, f32, x).second) {
+        EXPECT_NEAR(product, expected, std::abs(expected) * 0x1p-14);
+      }
+    }
+  }
+}
+
+TEST(CpuProducts, AnEmbeddingThatIsPackedAsWholeNumbersIsReadFromThem) {
+  const int64_t columns = 96;
+  const auto values = random_floats(static_cast<size_t>(21 * columns), 9);
+  std::vector<uint16_t> bits(values.size());
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = float_to_bf16(values[i]);
+  const Weight table{reinterpret_cast<const uint8_t*>(bits.data()), DType::kBF16, 21, columns};
+  const auto ops = std::move(make_cpu_ops({1, "auto", Activations::kFixed16})).value();
+  const auto packed = ops->pack(table);
+  std::byte* no_pages[] = {nullptr};
+  const std::vector<BatchRow> rows = {{20, 0, no_pages}};
+  ops->begin({rows, {}, 1});
+  std::vector<float> out(static_cast<size_t>(columns));
+  ops->embed(table, packed.get(), out.data());
+  for (size_t i = 0; i < out.size(); ++i) {
+    EXPECT_NEAR(out[i], bf16_to_float(bits[20 * out.size() + i]), 8 * 0x1p-15f);
+  }
+}
+
+TEST(CpuProducts, Bf16WeightsThatAreNotFiniteAreMultipliedInF32) {
+  const int64_t outputs = 20, columns = 64;
+  const auto x = random_floats(static_cast<size_t>(3 * columns), 4);
+  const auto fixed16 = std::move(make_cpu_ops({1, "auto", Activations::kFixed16})).value();
+  const auto f32 = std::move(make_cpu_ops({1, "auto", Activations::kF32})).value();
+  auto bytes = random_weight(DType::kBF16, outputs, columns, 3);
+  const Weight weight{bytes.data(), DType::kBF16, outputs, columns};
+  for (const uint16_t value :
+       std::to_array<uint16_t>({0x7F80, 0xFF80, 0x7FC0})) {  // infinities, and not a number
+    std::memcpy(bytes.data() + bytes.size() - 2, &value, 2);
+    const auto expected = packed_product(*f32, weight, x).second;
+    const auto packed = fixed16->pack(weight);
+    std::vector<float> out(expected.size());
+    const Product products[] = {{packed.get(), nullptr, out.data()}};
+    fixed16->matmul(x.data(), 3, products);
+    EXPECT_FALSE(std::isfinite(out.back()));
+    EXPECT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0);
   }
 }
 
