@@ -138,8 +138,8 @@ HWY_INLINE void product_int_rows(const IntTile* tiles, const IntRows& x, int64_t
   const auto dot = [](PartI onto, PartI w, PartI value) HWY_ATTR {
     return kPairs ? dot_word_pairs(onto, w, value) : dot_quads(onto, w, value);
   };
-  const auto scale_at = [&](int t, int64_t k) HWY_ATTR {
-    const int64_t at = k / kGroup * kTileColumns;
+  const auto scale_at = [&](int t, auto k) HWY_ATTR {
+    const auto at = k / kGroup * kTileColumns;
     return kPairs ? load_powers(tiles[t].exponents + at) : part_load(tiles[t].scales + at);
   };
   for (int64_t begin = 0; begin < count; begin += kIntChunk) {
@@ -212,7 +212,7 @@ HWY_INLINE void product_int_rows(const IntTile* tiles, const IntRows& x, int64_t
     }
     for (int r = 0; r < kRows; ++r) {
       for (const Outlier& outlier : outliers_of(x, row + r, first + begin)) {
-        const int64_t k = outlier.k - first;
+        const auto k = static_cast<uint32_t>(outlier.k - first);  // is divided faster
         const PartI only = quads_set(kPairs ? kOnlyPair[k % 2] : kOnlyByte[k % 4]);
         for (int t = 0; t < kCount; ++t) {
           const PartI w = quads_load(q[t] + k / kAtOnce * kAtOnce * kTileColumns * kValueBytes);
