@@ -59,15 +59,14 @@ struct IntRows {
   static int64_t sums_of(int64_t columns) { return columns / 16 + columns / 32; }
 };
 
-// A tile of weights as whole numbers, unpacked: value = scale · q − min, or q · 2^(e −
-// 127).
+// A tile of weights as whole numbers, unpacked: value = scale · q − min, of BF16 2^(e − 127) · q.
 struct IntTile {
   // int16 [k / 2][16 columns][2] of q; in byte form [k / 4][16 columns][4] of q + 128
   const void* q;
   const float* scales;  // [k / group][16], or null
   const float* mins;    // [k / group][16], or null
   int group;            // 16 or 32
-  // e [k / 32][16] of BF16 weights, whose q is int16 with any table; the rows must be for_bf16.
+  // Not null: e [k / 32][16] of BF16, whose q is int16 with any table; the rows must be for_bf16.
   const uint8_t* exponents = nullptr;
 };
 

@@ -14,7 +14,7 @@ namespace {
 uint16_t to_bf16(uint32_t f32_bits) { return static_cast<uint16_t>(f32_bits >> 16); }
 uint16_t to_half(uint32_t f32_bits) { return float_to_half(std::bit_cast<float>(f32_bits)); }
 
-void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* data) {
+void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* tile) {
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
   const auto pack = [&]<typename From, typename To>(From, To, const auto& convert) {
     for (int64_t c = 0; c < count; ++c) {
@@ -22,7 +22,7 @@ void pack_plain(const Weight& weight, DType packed, int64_t first, uint8_t* data
       for (int64_t k = 0; k < weight.columns; ++k) {
         From bits;
         std::memcpy(&bits, row + k * static_cast<int64_t>(sizeof bits), sizeof bits);
-        reinterpret_cast<To*>(data)[k * kTileColumns + c] = convert(bits);
+        reinterpret_cast<To*>(tile)[k * kTileColumns + c] = convert(bits);
       }
     }
   };
@@ -43,8 +43,9 @@ int exponent_of(double squares) {
   return std::min(std::ilogb(most), 126);
 }
 
-double sum_of_squares(const float* values) {  // of sixteen
-  double lanes[4] = {};                       // four sums, so that none waits for the one before
+// Of sixteen values; in four sums, so that none waits for the one before.
+double sum_of_squares(const float* values) {
+  double lanes[4] = {};
   for (int i = 0; i < 16; i += 4) {
     for (int lane = 0; lane < 4; ++lane) lanes[lane] += double{values[i + lane]} * values[i + lane];
   }
@@ -56,7 +57,6 @@ int64_t whole_number_at(int64_t k, int64_t column) {
   return k / 2 * 2 * kTileColumns + column * 2 + k % 2;
 }
 
-// False: a value is not finite.
 bool pack_whole_numbers(const Weight& weight, const PackFormat& format, int64_t first,
                         uint8_t* tile) {
   const int64_t count = std::min<int64_t>(kTileColumns, weight.rows - first);
