@@ -84,8 +84,9 @@ void add_engine_flags(CLI::App& app, RunOptions& o) {
       ->multi_option_policy(last);
   command
       ->add_option("--activations", o.activations,
-                   "Arithmetic of products; on the CPU with quantized weights fixed16 (auto; fast, "
-                   "within 1e-3 of f32), f32, or int8 (as coarse as llama.cpp's), on a GPU bf16x2 "
+                   "Arithmetic of products; on the CPU with quantized and BF16 weights fixed16 "
+                   "(auto; fast, within 1e-3 of f32), f32, or int8 (as coarse as llama.cpp's), on "
+                   "a GPU bf16x2 "
                    "(auto; 16 bits) or bf16")
       ->capture_default_str()
       ->multi_option_policy(last);

@@ -248,7 +248,7 @@ HWY_INLINE void product_pairs(const IntTile& tile, const IntRows& x, int64_t row
   const int64_t sums_stride = IntRows::sums_of(x.columns);
   const int16_t* a = x.a + row * stride + first;
   const float* a_scales = x.scales + row * scales_stride + first / kSubBlock;
-  const float* a_sums = x.sums + sums_at(x, row, first, group);
+  const float* a_sums = kBf16 ? nullptr : x.sums + sums_at(x, row, first, group);
   const float* scales = tile.scales;
   const uint8_t* exponents = tile.exponents;
   const float* mins = tile.mins;
