@@ -14,7 +14,8 @@
 //     fewer:  [4][64 e] bytes, quad u in the low nibble, quad u + 4 in the high one; then, for 5
 //             bits, [64 e] with bit u for quad u, for 6 bits [2][64 e] with bits 2b and 2b + 1 of
 //             byte i for quad 2b + i.
-// So a type costs what it costs in its file; Q2_K and Q3_K take a nibble a value.
+// So a type costs what it costs in its file, whole numbers of BF16 a byte more for 32 values; Q2_K
+// and Q3_K take a nibble a value.
 #pragma once
 
 #include <cstdint>
